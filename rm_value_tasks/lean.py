@@ -56,9 +56,7 @@ def auroc(a: ArrayLike, b: ArrayLike) -> float:
     return float(wins / (first.size * second.size))
 
 
-def contrast(
-    positive: ArrayLike, negative: ArrayLike, in_a: ArrayLike, in_b: ArrayLike
-) -> float:
+def contrast(positive: ArrayLike, negative: ArrayLike, in_a: ArrayLike, in_b: ArrayLike) -> float:
     """AUROC of category ``a`` over ``b`` on each word's positive-minus-negative score.
 
     Each word is its own control: frequency, length, tokenization and a model's constant
@@ -77,9 +75,7 @@ def contrast(
         ValueError: if a difference is NaN.
     """
     difference = np.asarray(positive, dtype=np.float64) - np.asarray(negative, dtype=np.float64)
-    return auroc(
-        difference[np.asarray(in_a, dtype=bool)], difference[np.asarray(in_b, dtype=bool)]
-    )
+    return auroc(difference[np.asarray(in_a, dtype=bool)], difference[np.asarray(in_b, dtype=bool)])
 
 
 def median_rank(scores: ArrayLike, member: ArrayLike) -> float:

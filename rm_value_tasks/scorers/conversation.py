@@ -1,0 +1,260 @@
+"""From an lm-eval request to the tokens that a reward model reads.
+
+A request is ``(context, continuation)``. A reward model reads a finished conversation:
+the context as the user's turn, the continuation as the assistant's turn with the chat
+template's own ending, and exactly one BOS where the tokenizer has one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import jinja2
+from transformers import PreTrainedTokenizerBase
+
+from rm_value_tasks.errors import ModelError
+
+__all__ = ["ChatEncoder", "Conversation", "Encoder", "PairEncoder", "messages_of"]
+
+Message = Mapping[str, str]
+Tokens = dict[str, list[int]]
+"""One tokenized conversation: ``input_ids`` and, for pairs, ``token_type_ids``."""
+
+_SENTINELS = ("freedom", "Zebra")
+_CHUNK = 8192
+"""Texts tokenized at once, so that memory stays flat in the number of requests."""
+
+
+class Conversation(str):
+    """A rendered context that remembers its messages.
+
+    lm-eval hands contexts through as strings; with ``--apply_chat_template`` the rendered
+    string alone no longer says where the turns are, nor how the template ends the answer.
+    """
+
+    messages: list[Message]
+
+    def __new__(cls, text: str, messages: Sequence[Message] = ()) -> Conversation:
+        """Make the string ``text`` with its ``messages``."""
+        self = super().__new__(cls, text)
+        self.messages = list(messages)
+        return self
+
+    def __getnewargs__(self) -> tuple[str, list[Message]]:  # type: ignore[override]
+        """Let lm-eval's request cache pickle it whole."""
+        return str(self), self.messages
+
+
+def messages_of(context: str, continuation: str) -> list[Message]:
+    """Return the conversation whose last turn is the answer.
+
+    Without ``--apply_chat_template`` the context is one user turn, and the single space
+    that lm-eval puts between context and continuation is not part of the answer. With
+    it, the continuation is the answer as it stands (after ``gen_prefix``, if any).
+    """
+    if not isinstance(context, Conversation):
+        return [
+            {"role": "user", "content": context},
+            {"role": "assistant", "content": continuation.removeprefix(" ")},
+        ]
+    *turns, last = context.messages
+    if last["role"] == "assistant":
+        return [*turns, {"role": "assistant", "content": last["content"] + continuation}]
+    return [*turns, last, {"role": "assistant", "content": continuation}]
+
+
+class Encoder(Protocol):
+    """Turns requests into token ids."""
+
+    def encode(self, requests: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """Tokenize every ``(context, continuation)``, in order."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a reader of the results needs to repeat the encoding."""
+
+
+class ChatEncoder:
+    """Renders conversations with the tokenizer's chat template.
+
+    Args:
+        tokenizer: must have a chat template.
+        bos: ``one`` for exactly one BOS (none where the tokenizer has none), ``paper``
+            for what rendering and then calling the tokenizer gives: a second BOS where
+            both template and tokenizer write one, as the published scores probably had.
+        template_args: passed to the template (``enable_thinking`` and the like).
+        closed: whether the tokenizer's special tokens frame the text at both ends
+            (encoders), rather than only a BOS before it.
+
+    Raises:
+        ModelError: if the tokenizer has no chat template or ``bos`` is unknown.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        bos: str = "one",
+        template_args: Mapping[str, Any] | None = None,
+        closed: bool = False,
+    ) -> None:
+        if not tokenizer.chat_template:
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, so its "
+                "conversations cannot be rendered; give the one that the reward model was "
+                "trained with as chat_template=FILE.jinja."
+            )
+        if bos not in ("one", "paper"):
+            raise ModelError(f"bos={bos!r} is neither 'one' nor 'paper'.")
+        self._tokenizer = tokenizer
+        self._bos = bos
+        self._args = dict(template_args or {})
+        self._closed = closed
+        self._prompt_ending = self._find_prompt_ending()
+        start = tokenizer("a").input_ids[:1]
+        self._adds_bos = tokenizer.bos_token_id is not None and start == [tokenizer.bos_token_id]
+        self._first_ids: list[int] = []
+
+    def encode(self, requests: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """Tokenize every ``(context, continuation)``, in order.
+
+        Raises:
+            ModelError: if the template refuses a conversation or drops its answer, or
+                a context looks rendered already but has lost its messages.
+        """
+        halves: dict[int, tuple[str, str] | None] = {}
+        tokens: list[Tokens] = []
+        for start in range(0, len(requests), _CHUNK):
+            texts = [self._text(*request, halves) for request in requests[start : start + _CHUNK]]
+            tokens += [{"input_ids": self._one_bos(ids)} for ids in self._tokenize(texts)]
+        if tokens:
+            self._first_ids = tokens[0]["input_ids"][:8]
+        return tokens
+
+    def describe(self) -> dict[str, Any]:
+        """Return template hash, BOS rule and the first ids of the first conversation."""
+        template = self._tokenizer.get_chat_template()
+        bos = self._tokenizer.bos_token_id
+        return {
+            "encoding": "chat",
+            "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
+            "chat_template_args": self._args,
+            "bos": self._bos,
+            "bos_count": sum(token == bos for token in self._first_ids) if bos is not None else 0,
+            "first_token_ids": self._first_ids,
+        }
+
+    def _text(
+        self, context: str, continuation: str, halves: dict[int, tuple[str, str] | None]
+    ) -> str:
+        messages = messages_of(context, continuation)
+        answer = messages[-1]["content"]
+        key = id(context)
+        if key not in halves:
+            halves[key] = self._halves(context, messages)
+        split = halves[key]
+        # Rendering takes 100 times as long as joining: a plain answer goes between the
+        # halves of its context's rendering, anything a template may act on is rendered.
+        plain = answer == answer.strip() and answer.isprintable() and "<" not in answer
+        return split[0] + answer + split[1] if plain and split else self._render(messages)
+
+    def _halves(self, context: str, messages: Sequence[Message]) -> tuple[str, str] | None:
+        """Split the rendering around the answer; None if the template acts on answers."""
+        if not isinstance(context, Conversation) and self._looks_rendered(context):
+            raise ModelError(
+                "a context already ends with the chat template's generation prompt but was not "
+                "rendered by this model, so rendering it again would nest two templates; let "
+                "lm-eval render it with --apply_chat_template."
+            )
+        found = []
+        for sentinel in _SENTINELS:
+            turn = {"role": "assistant", "content": sentinel}
+            before, middle, after = self._render([*messages[:-1], turn]).rpartition(sentinel)
+            if not middle:
+                raise ModelError(
+                    f"the chat template of {self._tokenizer.name_or_path!r} leaves the "
+                    "assistant's answer out, so every answer would score the same."
+                )
+            found.append((before, after))
+        return found[0] if found[0] == found[1] else None
+
+    def _render(self, messages: Sequence[Message]) -> str:
+        try:
+            return self._apply(messages)
+        except jinja2.exceptions.TemplateError as error:
+            kept = [message for message in messages if message["role"] != "system"]
+            if len(kept) < len(messages):  # as lm-eval's own rendering does, with its warning
+                return self._apply(kept)
+            raise ModelError(
+                f"the chat template of {self._tokenizer.name_or_path!r} refuses a conversation "
+                f"of {[message['role'] for message in messages]}: {error}."
+            ) from error
+
+    def _apply(self, messages: Sequence[Message], **kwargs: Any) -> str:
+        return self._tokenizer.apply_chat_template(
+            list(messages), tokenize=False, **{**self._args, **kwargs}
+        )
+
+    def _find_prompt_ending(self) -> str:
+        try:
+            user = [{"role": "user", "content": _SENTINELS[0]}]
+            return self._apply(user, add_generation_prompt=True).rpartition(_SENTINELS[0])[2]
+        except jinja2.exceptions.TemplateError:
+            return ""
+
+    def _looks_rendered(self, context: str) -> bool:
+        return bool(self._prompt_ending.strip()) and context.endswith(self._prompt_ending)
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        special = self._closed or self._bos == "paper"
+        return self._tokenizer(
+            texts, add_special_tokens=special, return_attention_mask=False
+        ).input_ids
+
+    def _one_bos(self, ids: list[int]) -> list[int]:
+        if self._bos == "paper":
+            return ids
+        bos = self._tokenizer.bos_token_id
+        if self._adds_bos and ids[:1] != [bos]:
+            return [bos, *ids]
+        while len(ids) > 1 and ids[0] == ids[1] == bos:
+            ids = ids[1:]
+        return ids
+
+
+class PairEncoder:
+    """Encodes (question, answer) as a sentence pair, for encoders without a chat template."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._first_ids: list[int] = []
+
+    def encode(self, requests: Sequence[tuple[str, str]]) -> list[Tokens]:
+        """Tokenize every ``(context, continuation)`` as a pair, in order.
+
+        Raises:
+            ModelError: if a context has more than one turn before the answer.
+        """
+        tokens: list[Tokens] = []
+        for start in range(0, len(requests), _CHUNK):
+            turns = [messages_of(*request) for request in requests[start : start + _CHUNK]]
+            if any(len(messages) != 2 for messages in turns):
+                raise ModelError(
+                    "a sentence-pair reward model reads one question and one answer, but a "
+                    "request has more turns; leave out system text and --fewshot_as_multiturn."
+                )
+            batch = self._tokenizer(
+                [question["content"] for question, _ in turns],
+                [answer["content"] for _, answer in turns],
+                return_attention_mask=False,
+            )
+            keys = [key for key in ("input_ids", "token_type_ids") if key in batch]
+            tokens += [{key: batch[key][row] for key in keys} for row in range(len(turns))]
+        if tokens:
+            self._first_ids = tokens[0]["input_ids"][:8]
+        return tokens
+
+    def describe(self) -> dict[str, Any]:
+        """Return the encoding's name and the first ids of the first pair."""
+        return {"encoding": "sentence pair", "first_token_ids": self._first_ids}

@@ -1,0 +1,262 @@
+"""What the task YAML names: documents, requests and metrics of the value probes.
+
+A document holds one prompt (the paper's instrument) or a positive prompt and its
+negative twin (the contrast), with all the lexicon's words; its requests are ordered
+prompt, then word, then surface form.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import datasets
+import numpy as np
+from lm_eval.api.instance import Instance
+from lm_eval.api.registry import get_aggregation
+from lm_eval.api.task import ConfigurableTask
+
+from rm_value_tasks import lexicons
+from rm_value_tasks.errors import DataError
+from rm_value_tasks.lean import auroc, median_rank
+from rm_value_tasks.lexicons import Lexicon
+from rm_value_tasks.prompts import PROMPTS, TWINS, Prompt, by_id
+from rm_value_tasks.scores import combine
+
+__all__ = ["SURFACE_FORMS", "ValueProbe", "documents", "metric_names", "value_metrics"]
+
+_log = logging.getLogger(__name__)
+
+SURFACE_FORMS: dict[str, Callable[[str], str]] = {
+    "as_given": lambda word: word,
+    "lower": str.lower,
+    "title": str.title,
+    "space": lambda word: " " + word,
+    "space_title": lambda word: " " + word.title(),
+}
+"""Name -> how the word is written as an answer."""
+
+_OPTIONS = ("lexicon", "foundations", "prompts", "surface_forms")
+
+
+def documents(
+    *,
+    design: str,
+    default_lexicon: str,
+    lexicon_option: str | None = None,
+    **metadata: Any,
+) -> dict[str, datasets.Dataset]:
+    """Build a probe's documents without a hub (``custom_dataset`` in the YAML).
+
+    Args:
+        design: ``twins`` (27 documents of two prompts) or ``single`` (54 of one).
+        default_lexicon: a name that ``lexicons.load`` knows.
+        lexicon_option: the ``--metadata`` key that replaces the lexicon; None if the
+            task's lexicon is fixed.
+        metadata: lm-eval passes the task's metadata, ``--metadata`` and the model's
+            arguments; read here: ``prompts`` (ids or patterns such as ``best_*``) and
+            ``surface_forms`` (names in ``SURFACE_FORMS``).
+
+    Returns:
+        ``{"test": dataset}`` with the columns ``pair``, ``prompts``, ``texts``,
+        ``words``, ``categories`` and ``forms``.
+
+    Raises:
+        DataError: if an option names nothing, or the lexicon cannot be read.
+    """
+    _warn_of_near_misses(metadata)
+    lexicon = lexicons.load(str(metadata.get(lexicon_option or "", default_lexicon)))
+    forms = _as_list(metadata.get("surface_forms", "as_given"))
+    if unknown := [form for form in forms if form not in SURFACE_FORMS]:
+        raise DataError(
+            f"surface_forms has {unknown[0]!r}, which is none of {', '.join(SURFACE_FORMS)}."
+        )
+    cells = TWINS if design == "twins" else tuple((prompt,) for prompt in PROMPTS)
+    rows = [
+        {
+            "pair": "/".join(prompt.id for prompt in cell),
+            "prompts": [prompt.id for prompt in cell],
+            "texts": [prompt.text for prompt in cell],
+            "words": list(lexicon.words),
+            "categories": [list(names) for names in lexicon.categories],
+            "forms": list(dict.fromkeys(forms)),
+        }
+        for cell in _select(cells, _as_list(metadata.get("prompts", "*")))
+    ]
+    return {"test": datasets.Dataset.from_list(rows)}
+
+
+def _as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(item) for item in value]
+
+
+def _select(
+    cells: Sequence[tuple[Prompt, ...]], patterns: Sequence[str]
+) -> list[tuple[Prompt, ...]]:
+    for pattern in patterns:
+        if not any(fnmatch.fnmatch(prompt.id, pattern) for prompt in PROMPTS):
+            raise DataError(
+                f"prompts has {pattern!r}, which matches none of the 54 prompt ids; "
+                "ids look like 'greatest_ever_one' and patterns like 'best_*'."
+            )
+    return [
+        cell
+        for cell in cells
+        if any(fnmatch.fnmatch(prompt.id, p) for prompt, p in product(cell, patterns))
+    ]
+
+
+def _warn_of_near_misses(metadata: Mapping[str, Any]) -> None:
+    # Unknown keys cannot be refused: lm-eval mixes the model's arguments in.
+    for key in metadata:
+        close = difflib.get_close_matches(key, _OPTIONS, n=1, cutoff=0.8)
+        if close and key not in _OPTIONS:
+            _log.warning("--metadata has %r, which is ignored; did you mean %r?", key, close[0])
+
+
+def metric_names(categories: Sequence[str], design: str) -> list[str]:
+    """Name a probe's metrics, in the order of lm-eval's table.
+
+    Args:
+        categories: the lexicon's category names.
+        design: ``twins`` or ``single``.
+
+    Returns:
+        For ``twins`` the leans (``agency_contrast``, ...), of the first category where
+        there are two, of each where there are more; for ``single`` the median ranks
+        (``agency_rank_positive``, ...) of each.
+    """
+    stems = [_stem(name) for name in categories]
+    if design == "single":
+        return [f"{stem}_rank_{side}" for stem in stems for side in ("positive", "negative")]
+    if len(stems) == 2:
+        stems = stems[:1]
+    return [f"{stem}_{kind}" for stem in stems for kind in ("contrast", "positive", "negative")]
+
+
+def _stem(category: str) -> str:
+    return "_".join(category.lower().replace("/", " ").split())
+
+
+def value_metrics(
+    doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]
+) -> dict[str, float]:
+    """Turn a document's scores into its metrics (``process_results`` in the YAML).
+
+    Args:
+        doc: one of the rows that ``documents`` makes.
+        results: ``(score, is_greedy)`` for each request, in the requests' order.
+
+    Returns:
+        Metric name -> value: the leans of a pair of twins, or the median ranks of a
+        single prompt (only those of its own valence).
+
+    Raises:
+        DataError: if a score, or a difference of two, is not a number.
+    """
+    size = len(doc["forms"])
+    flat = [score for score, _ in results]
+    words = [combine(flat[i : i + size]) for i in range(0, len(flat), size)]
+    scores = np.asarray(words).reshape(len(doc["prompts"]), len(doc["words"]))
+    _refuse_nan(scores, doc)
+    lexicon = Lexicon(
+        name="document",
+        words=tuple(doc["words"]),
+        categories=tuple(tuple(names) for names in doc["categories"]),
+    )
+    if len(scores) == 1:
+        return _median_ranks(lexicon, by_id(doc["prompts"][0]).valence, scores[0])
+    with np.errstate(invalid="ignore"):  # -inf minus -inf is refused, not warned of
+        difference = scores[0] - scores[1]
+    _refuse_nan(difference[None], doc)
+    return _leans(lexicon, {"contrast": difference, "positive": scores[0], "negative": scores[1]})
+
+
+def _refuse_nan(scores: np.ndarray, doc: Mapping[str, Any]) -> None:
+    if np.isnan(scores).any():
+        row, column = np.argwhere(np.isnan(scores))[0]
+        raise DataError(
+            f"the score of {doc['words'][column]!r} for the prompt {doc['prompts'][row]} is not "
+            "a number, so no lean can be computed: check the model's outputs or dtype."
+        )
+
+
+def _median_ranks(lexicon: Lexicon, valence: str, scores: np.ndarray) -> dict[str, float]:
+    return {
+        f"{_stem(name)}_rank_{valence}": median_rank(scores, lexicon.in_category(name))
+        for name in lexicon.category_names
+    }
+
+
+def _leans(lexicon: Lexicon, sides: Mapping[str, np.ndarray]) -> dict[str, float]:
+    names = lexicon.category_names
+    values = {}
+    for name in names[:1] if len(names) == 2 else names:
+        members, others = lexicon.in_category(name), _rivals(lexicon, name)
+        for kind, scores in sides.items():
+            values[f"{_stem(name)}_{kind}"] = auroc(scores[members], scores[others])
+    return values
+
+
+def _rivals(lexicon: Lexicon, name: str) -> np.ndarray:
+    """Words to compare with: of the other categories, virtues with virtues only."""
+    _, slash, side = name.rpartition("/")
+    rivals = [
+        lexicon.in_category(other)
+        for other in lexicon.category_names
+        if other != name and (not slash or other.endswith("/" + side))
+    ]
+    return np.any(rivals, axis=0) & ~lexicon.in_category(name)
+
+
+class ValueProbe(ConfigurableTask):
+    """A multiple-choice task that asks for every word's score on one prompt or two twins.
+
+    Beyond what YAML can say: a document may hold two prompts, words have surface
+    forms, and the metrics' names follow the lexicon.
+    """
+
+    def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(config={k: v for k, v in config.items() if k != "class"}, **kwargs)
+        categories = [name for names in self.task_docs[0]["categories"] for name in names]
+        names = metric_names(list(dict.fromkeys(categories)), config["dataset_kwargs"]["design"])
+        if names != list(self._aggregation_list):
+            self._rename_metrics(names)
+
+    def _rename_metrics(self, names: Sequence[str]) -> None:
+        """Replace the YAML's metrics where another lexicon has other categories."""
+        metrics = [{"metric": n, "aggregation": "mean", "higher_is_better": None} for n in names]
+        self.set_config("metric_list", metrics)
+        self._metric_fn_list = dict.fromkeys(names)
+        self._metric_fn_kwargs = {name: {} for name in names}
+        self._aggregation_list = dict.fromkeys(names, get_aggregation("mean"))
+        self._higher_is_better = dict.fromkeys(names)
+
+    def fewshot_context(self, doc: dict[str, Any], *args: Any, **kwargs: Any) -> list[str]:
+        """Return one rendered context for each of the document's prompts."""
+        return [
+            super(ValueProbe, self).fewshot_context({**doc, "texts": [text]}, *args, **kwargs)
+            for text in doc["texts"]
+        ]
+
+    def construct_requests(
+        self, doc: dict[str, Any], ctx: list[str], **kwargs: Any
+    ) -> list[Instance]:
+        """Ask for every prompt, word and surface form, in that order."""
+        chat = kwargs.pop("apply_chat_template", False)
+        kwargs.pop("chat_template", None)
+        delimiter = "" if chat else self.config.target_delimiter
+        # A form that brings its own space replaces lm-eval's delimiter for all of them,
+        # so that "freedom" and " freedom" are both asked for and neither twice.
+        if any(name.startswith("space") for name in doc["forms"]):
+            delimiter = ""
+        forms = [SURFACE_FORMS[name] for name in doc["forms"]]
+        answers = [delimiter + form(word) for word in doc["words"] for form in forms]
+        return [
+            Instance(request_type="loglikelihood", doc=doc, arguments=pair, idx=index, **kwargs)
+            for index, pair in enumerate(product(ctx, answers))
+        ]
