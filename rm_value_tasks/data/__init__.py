@@ -1,0 +1,1 @@
+"""The embedded lexicons and the script that makes their matching."""
