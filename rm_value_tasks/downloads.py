@@ -65,7 +65,7 @@ def fetch(name: str) -> Path:
             pinned one, or the download fails (then the message says both ways out).
     """
     if name not in PUBLISHED:
-        raise DataError(f"no published file is called {name!r}; known: {', '.join(PUBLISHED)}")
+        raise DataError(f"no published file is called {name!r}; known: {', '.join(PUBLISHED)}.")
     folder = os.environ.get(FOLDER_ENV)
     if folder:
         return _from_folder(Path(folder).expanduser(), name)
@@ -79,12 +79,12 @@ def _from_folder(folder: Path, name: str) -> Path:
     except OSError as error:
         raise DataError(
             f"{FOLDER_ENV}={folder} gives no readable {name} ({error.strerror}): put the "
-            f"published file there, or unset {FOLDER_ENV} to have it downloaded"
+            f"published file there, or unset {FOLDER_ENV} to have it downloaded."
         ) from error
     if found != PUBLISHED[name]:
         raise DataError(
             f"{path} is not the published file (SHA-256 {found}, needed {PUBLISHED[name]}): "
-            f"replace it with {BASE_URL}{name}, or unset {FOLDER_ENV} to have it downloaded"
+            f"replace it with {BASE_URL}{name}, or unset {FOLDER_ENV} to have it downloaded."
         )
     return path
 
@@ -106,7 +106,7 @@ def _downloaded(name: str) -> Path:
         raise DataError(
             f"could not get {name} from {BASE_URL} into {cache} ({_reason(error)}): set "
             f"{FOLDER_ENV} to a folder that holds the file, or run once where the internet "
-            "can be reached"
+            "can be reached."
         ) from error
 
 

@@ -19,7 +19,7 @@ from rm_value_tasks.lean import contrast
 from rm_value_tasks.lexicons import Lexicon
 from rm_value_tasks.prompts import TWINS
 
-__all__ = ["Agreement", "compare", "describe", "lean_of"]
+__all__ = ["Agreement", "Scores", "compare", "describe", "lean_of", "read_scores"]
 
 Scores = Mapping[str, Mapping[str, float]]
 """Prompt id -> word -> reward."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rm_value_tasks.data import agreement
 from rm_value_tasks.errors import DataError, RMValueTasksError
 
-__all__ = ["Word", "balance", "main", "match", "read_pool", "tables"]
+__all__ = ["Pair", "Word", "balance", "costs", "main", "match", "read_pool", "tables"]
 
 FOLDER = Path(__file__).parent
 POOL = FOLDER / "big2_candidates.csv"
@@ -46,6 +46,7 @@ class Word:
 
 
 Pair = tuple[Word, Word]
+"""An agency and a communion word."""
 
 
 def read_pool(path: Path = POOL) -> tuple[list[Word], list[Word]]:
