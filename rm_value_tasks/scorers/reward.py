@@ -143,7 +143,7 @@ class RewardLM(HFLM):
         for pair, reward in zip(pairs, rewards, strict=True):
             if not math.isfinite(reward):
                 raise ModelError(
-                    f"the reward of the answer {pair[1]!r} to {_short(pair[0])} is {reward}; try "
+                    f"the reward of the answer {pair[1].strip()!r} to {_short(pair[0])} is {reward}; try "
                     "another dtype (dtype=float32) or attn_implementation=eager."
                 )
             results.append((Reward(reward), False))

@@ -1,0 +1,129 @@
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rm_value_tasks.errors import ModelError
+from rm_value_tasks.scorers.conversation import (
+    ChatEncoder,
+    Conversation,
+    PairEncoder,
+    messages_of,
+)
+from tests import tiny
+
+USER = {"role": "user", "content": "What is the best thing ever?"}
+
+
+def rendered(tokenizer, messages):
+    """The tokens by transformers' own one-step rendering: one BOS if the template has it."""
+    return tokenizer.apply_chat_template(messages, return_dict=True)["input_ids"]
+
+
+def answer(text):
+    return {"role": "assistant", "content": text}
+
+
+@pytest.mark.parametrize("style", tiny.TEMPLATES)
+@pytest.mark.parametrize(
+    "text", ["freedom", "New York", "two\nlines", "trailing ", "<b>bold</b>", "naïve", "愛"]
+)
+def test_tokens_are_those_of_the_chat_template(style, text):
+    tokenizer = tiny.chat_tokenizer(style)
+    encoder = ChatEncoder(tokenizer)
+    # Twice the same context, so that the joined halves are used as well as the rendering.
+    first, second = encoder.encode([(USER["content"], " love"), (USER["content"], " " + text)])
+    assert first["input_ids"] == rendered(tokenizer, [USER, answer("love")])
+    assert second["input_ids"] == rendered(tokenizer, [USER, answer(text)])
+    assert encoder.describe()["bos_count"] == (0 if style == "chatml" else 1)
+
+
+@given(st.text(max_size=20))
+def test_any_answer_is_encoded_as_rendered(text):
+    tokenizer = tiny.chat_tokenizer("llama3")
+    context = Conversation("rendered", [USER])
+    (tokens,) = ChatEncoder(tokenizer).encode([(context, text)])
+    assert tokens["input_ids"] == rendered(tokenizer, [USER, answer(text)])
+
+
+def test_paper_bos_is_doubled_and_recorded():
+    tokenizer = tiny.chat_tokenizer("llama3")
+    encoder = ChatEncoder(tokenizer, bos="paper")
+    (tokens,) = encoder.encode([("Q", " A")])
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Q"}, answer("A")], tokenize=False
+    )
+    assert tokens["input_ids"] == tokenizer(text)["input_ids"]
+    assert tokens["input_ids"][:2] == [tokenizer.bos_token_id] * 2
+    assert encoder.describe()["bos_count"] == 2
+
+
+def test_a_bos_that_the_template_forgets_is_added_once():
+    tokenizer = tiny.chat_tokenizer("llama3")
+    tokenizer.chat_template = tokenizer.chat_template.replace("{{ bos_token }}", "")
+    (tokens,) = ChatEncoder(tokenizer).encode([("Q", " A")])
+    assert tokens["input_ids"].count(tokenizer.bos_token_id) == 1
+    assert tokens["input_ids"][0] == tokenizer.bos_token_id
+
+
+def test_turns_survive_lm_evals_string_and_its_request_cache():
+    history = [{"role": "system", "content": "Be brief."}, USER]
+    context = Conversation("<rendered>", history)
+    again = pickle.loads(pickle.dumps(context))
+    assert again == "<rendered>"
+    assert messages_of(again, " love") == [*history, answer(" love")]
+
+
+def test_a_generation_prefix_is_part_of_the_answer():
+    context = Conversation("...", [USER, answer("The answer is")])
+    assert messages_of(context, " love") == [USER, answer("The answer is love")]
+
+
+def test_lm_evals_delimiter_is_not_part_of_the_answer():
+    assert messages_of("Q", " love")[-1] == answer("love")
+    assert messages_of("Q", "  love")[-1] == answer(" love")
+
+
+def test_a_template_without_system_turns_gets_none_as_in_lm_eval():
+    tokenizer = tiny.chat_tokenizer("gemma")
+    context = Conversation("...", [{"role": "system", "content": "Be brief."}, USER])
+    (tokens,) = ChatEncoder(tokenizer).encode([(context, "love")])
+    assert tokens["input_ids"] == rendered(tokenizer, [USER, answer("love")])
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (None, "no chat template.*chat_template=FILE"),
+        ("{{ messages[0]['content'] }}", "leaves the assistant's answer out"),
+        ("{{ raise_exception('never') }}", r"refuses a conversation.*never"),
+    ],
+)
+def test_unusable_templates_are_refused(template, message):
+    tokenizer = tiny.chat_tokenizer("llama3")
+    tokenizer.chat_template = template
+    with pytest.raises(ModelError, match=message):
+        ChatEncoder(tokenizer).encode([("Q", " A")])
+
+
+def test_a_context_rendered_elsewhere_is_not_rendered_twice():
+    tokenizer = tiny.chat_tokenizer("llama3")
+    text = tokenizer.apply_chat_template([USER], tokenize=False, add_generation_prompt=True)
+    with pytest.raises(ModelError, match="nest two templates.*--apply_chat_template"):
+        ChatEncoder(tokenizer).encode([(text, "love")])
+
+
+def test_an_unknown_bos_rule_is_refused():
+    with pytest.raises(ModelError, match="neither 'one' nor 'paper'"):
+        ChatEncoder(tiny.chat_tokenizer("llama3"), bos="two")
+
+
+def test_pairs_are_encoded_as_the_tokenizer_does():
+    tokenizer = tiny.bert_tokenizer()
+    (tokens,) = PairEncoder(tokenizer).encode([("best thing ever?", " love")])
+    expected = tokenizer("best thing ever?", "love")
+    assert tokens["input_ids"] == expected["input_ids"]
+    assert tokens["token_type_ids"] == expected["token_type_ids"]
+    with pytest.raises(ModelError, match="one question and one answer"):
+        PairEncoder(tokenizer).encode([(Conversation("", [USER, answer("a"), USER]), "b")])
