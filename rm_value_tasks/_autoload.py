@@ -39,7 +39,7 @@ def _add_tasks(module):
     @wraps(original)
     def init(self, verbosity=None, include_path=None, include_defaults=True, *args, **kwargs):
         ours = task_config_dir()
-        given = [] if not include_path else include_path
+        given = include_path if include_path else []
         if not isinstance(given, (list, tuple)):
             given = [given]
         known = {os.path.realpath(str(path)) for path in given}

@@ -232,7 +232,7 @@ class ValueProbe(ConfigurableTask):
         metrics = [{"metric": n, "aggregation": "mean", "higher_is_better": None} for n in names]
         self.set_config("metric_list", metrics)
         self._metric_fn_list = dict.fromkeys(names)
-        self._metric_fn_kwargs = {name: {} for name in names}
+        self._metric_fn_kwargs: dict[str, Any] = {name: {} for name in names}
         self._aggregation_list = dict.fromkeys(names, get_aggregation("mean"))
         self._higher_is_better = dict.fromkeys(names)
 

@@ -52,10 +52,10 @@ def build(folder: Path, seed: int = 0) -> Path:
         num_key_value_heads=2,
         max_position_embeddings=512,
         initializer_range=0.2,
-        num_labels=1,
         pad_token_id=fast.pad_token_id,
         eos_token_id=fast.eos_token_id,
     )
+    config.num_labels = 1
     LlamaForSequenceClassification(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder

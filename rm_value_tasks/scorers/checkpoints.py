@@ -59,7 +59,7 @@ class CheckedLoader:
         self._readout = readout
         self._tensors = head_tensors
         self._adapter_head = adapter_head
-        self._class = transformers.AutoModelForSequenceClassification
+        self._class: Any = transformers.AutoModelForSequenceClassification
         if readout == "position":
             token_heads = transformers.AutoModelForTokenClassification
             self._class = transformers.AutoModel if head_tensors else token_heads
@@ -146,7 +146,7 @@ def _weight_files(name: str, **where: Any) -> list[str]:
                     Path(path).read_text(encoding="utf-8"),
                 )
             )
-            return [cached_file(name, shard, **where) for shard in sorted(shards)]
+            return [str(cached_file(name, shard, **where)) for shard in sorted(shards)]
     files = [cached_file(name, file, **options) for file in (*_SINGLE[:1], *_EXTRA)]
     if not any(files):
         files = [cached_file(name, _SINGLE[1], **options)]

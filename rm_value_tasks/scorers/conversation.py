@@ -192,8 +192,9 @@ class ChatEncoder:
             ) from error
 
     def _apply(self, messages: Sequence[Message], **kwargs: Any) -> str:
-        return self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, **{**self._args, **kwargs}
+        turns = [dict(message) for message in messages]
+        return str(
+            self._tokenizer.apply_chat_template(turns, tokenize=False, **{**self._args, **kwargs})
         )
 
     def _find_prompt_ending(self) -> str:

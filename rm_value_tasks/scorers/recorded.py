@@ -57,7 +57,7 @@ def read_scores(path: str | Path) -> dict[tuple[str, str], float]:
             f"{path} has {first['score']!r} where the score of {first['response']!r} for "
             f"{first['prompt']!r} should be a number."
         )
-    return _unique(path, rows.assign(score=numbers)[numbers.notna()])
+    return _unique(path, rows.assign(score=numbers.astype(float))[numbers.notna()])
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -128,8 +128,8 @@ class RecordedRewards(LM):
         Raises:
             ModelError: if a pair has no recorded score, saying how many and which first.
         """
-        found = [self._scores.get(key) for key in self._keys(requests)]
-        missing = [i for i, score in enumerate(found) if score is None or not np.isfinite(score)]
+        found = [self._scores.get(key, np.nan) for key in self._keys(requests)]
+        missing = [i for i, score in enumerate(found) if not np.isfinite(score)]
         if missing:
             prompt, response = list(self._keys(requests))[missing[0]]
             raise ModelError(

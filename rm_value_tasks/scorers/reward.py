@@ -139,12 +139,12 @@ class RewardLM(HFLM):
         tokens = self.encoder.encode(pairs)
         self._refuse_long(pairs, tokens)
         rewards = self._score_batched(tokens, disable_tqdm=disable_tqdm)
-        results = []
+        results: list[tuple[float, bool]] = []
         for pair, reward in zip(pairs, rewards, strict=True):
             if not math.isfinite(reward):
                 raise ModelError(
-                    f"the reward of the answer {pair[1].strip()!r} to {_short(pair[0])} is {reward}; try "
-                    "another dtype (dtype=float32) or attn_implementation=eager."
+                    f"the reward of the answer {pair[1].strip()!r} to {_short(pair[0])} is "
+                    f"{reward}; try another dtype (dtype=float32) or attn_implementation=eager."
                 )
             results.append((Reward(reward), False))
             self.cache_hook.add_partial("loglikelihood", pair, results[-1])
@@ -165,10 +165,10 @@ class RewardLM(HFLM):
         self, tokens: Sequence[dict[str, list[int]]], *, disable_tqdm: bool
     ) -> list[float]:
         """Score whole conversations in right-padded batches, longest first."""
-        requests = [(encoded, encoded["input_ids"], []) for encoded in tokens]
+        requests: list[Any] = [(encoded, encoded["input_ids"], []) for encoded in tokens]
         order = Collator(requests, sort_fn=lambda request: (-len(request[1]), request[1]))
         auto = self.batch_size == "auto"
-        self.batch_sizes = {}
+        self.batch_sizes: dict[int, int] = {}
         batches = order.get_batched(
             n=0 if auto else self.batch_size, batch_fn=self._batch_scheduler if auto else None
         )

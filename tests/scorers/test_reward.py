@@ -281,7 +281,9 @@ def test_weights_that_would_be_left_out_are_refused(checkpoint, tmp_path):
     folder = shutil.copytree(checkpoint("llama"), tmp_path / "model")
     tensors = load_file(folder / "model.safetensors")
     head = tensors.pop("score.weight")
-    save_file({**tensors, "score.0.weight": head}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {**tensors, "score.0.weight": head}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
     with pytest.raises(ModelError, match=r"score\.weight"):
         load(folder)
     extra = {**tensors, "score.weight": head, "gate.weight": torch.ones(2, 2)}
