@@ -160,7 +160,9 @@ def value_metrics(
     """
     size = len(doc["forms"])
     flat = [score for score, _ in results]
-    words = [combine(flat[i : i + size]) for i in range(0, len(flat), size)]
+    words = flat
+    if size > 1:
+        words = [combine(flat[i : i + size]) for i in range(0, len(flat), size)]
     scores = np.asarray(words).reshape(len(doc["prompts"]), len(doc["words"]))
     _refuse_nan(scores, doc)
     lexicon = Lexicon(
