@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["ChatEncoder", "Conversation", "Encoder", "PairEncoder", "messages_of"]
+__all__ = ["ChatEncoder", "Conversation", "Encoder", "PairEncoder", "Tokens", "messages_of"]
 
 Message = Mapping[str, str]
 Tokens = dict[str, list[int]]

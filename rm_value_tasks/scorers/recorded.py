@@ -15,6 +15,7 @@ from lm_eval.api.model import LM
 from rm_value_tasks.errors import DataError, ModelError
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.scorers.conversation import Conversation, messages_of
+from rm_value_tasks.scorers.refusals import refuse_tasks
 from rm_value_tasks.scores import Reward
 
 __all__ = ["RecordedRewards", "read_scores"]
@@ -151,17 +152,11 @@ class RecordedRewards(LM):
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> NoReturn:
         """Refuse: there is no perplexity in a file of rewards."""
-        self._refuse(requests, "perplexities")
+        refuse_tasks(requests, "a file of rewards", "perplexities")
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         """Refuse: there is no generated text in a file of rewards."""
-        self._refuse(requests, "generated text")
-
-    def _refuse(self, requests: list[Instance], what: str) -> NoReturn:
-        names = ", ".join(sorted({str(request.task_name) for request in requests}))
-        raise ModelError(
-            f"the task {names} asks for {what}, which recorded rewards cannot give; leave it out."
-        )
+        refuse_tasks(requests, "a file of rewards", "generated text")
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""

@@ -8,8 +8,7 @@ highest reward wins.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +20,20 @@ from tqdm import tqdm
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers import checkpoints, readouts
-from rm_value_tasks.scorers.conversation import ChatEncoder, Conversation, Encoder, PairEncoder
+from rm_value_tasks.scorers.conversation import (
+    ChatEncoder,
+    Conversation,
+    Encoder,
+    PairEncoder,
+    Tokens,
+)
+from rm_value_tasks.scorers.refusals import (
+    refuse_non_finite,
+    refuse_single_answers,
+    refuse_tasks,
+    short,
+)
+from rm_value_tasks.scorers.sharing import Sharing
 from rm_value_tasks.scores import Reward
 
 __all__ = ["RewardLM"]
@@ -66,7 +78,6 @@ class RewardLM(HFLM):
                 f"readout={readout!r} is none of auto, {', '.join(readouts.READOUTS)}."
             )
         self._readout_name = readout
-        self._shared_prefix = shared_prefix
         super().__init__(pretrained, **kwargs)
         self._join_accelerate()
         if chat_template is not None:
@@ -82,6 +93,12 @@ class RewardLM(HFLM):
             head_dtype=head_dtype,
         )
         self.encoder = self._make_encoder(bos)
+        self._sharing = Sharing(
+            self.readout,
+            self.device,
+            enabled=shared_prefix,
+            measure=self.batch_size == "auto",
+        )
 
     def _get_backend(self, config: Any, **kwargs: Any) -> None:
         # HFLM tells causal from seq2seq models here; a reward model only ever reads.
@@ -134,53 +151,80 @@ class RewardLM(HFLM):
             ModelError: if a document has a single answer (a reward alone means nothing), an
                 input is too long, or a reward is NaN or infinite.
         """
-        _refuse_single_answers(requests)
+        refuse_single_answers(requests)
         pairs = [request.args for request in requests]
         tokens = self.encoder.encode(pairs)
         self._refuse_long(pairs, tokens)
-        rewards = self._score_batched(tokens, disable_tqdm=disable_tqdm)
-        results: list[tuple[float, bool]] = []
-        for pair, reward in zip(pairs, rewards, strict=True):
-            if not math.isfinite(reward):
-                raise ModelError(
-                    f"the reward of the answer {pair[1].strip()!r} to {_short(pair[0])} is "
-                    f"{reward}; try another dtype (dtype=float32) or attn_implementation=eager."
-                )
-            results.append((Reward(reward), False))
-            self.cache_hook.add_partial("loglikelihood", pair, results[-1])
+        results: list[Any] = [None] * len(requests)
+        with tqdm(
+            total=len(tokens), disable=disable_tqdm or self.rank != 0, desc="Scoring rewards"
+        ) as progress:
+            for members, rewards in self._score(tokens):
+                for index, reward in zip(members, rewards, strict=True):
+                    refuse_non_finite(pairs[index], reward)
+                    results[index] = (Reward(reward), False)
+                    # As they come in, so that lm-eval's cache keeps them if a run is stopped.
+                    self.cache_hook.add_partial("loglikelihood", pairs[index], results[index])
+                progress.update(len(members))
         return results
 
-    def _refuse_long(
-        self, pairs: Sequence[tuple[str, str]], tokens: Sequence[dict[str, list[int]]]
-    ) -> None:
+    def score_suffixes(
+        self, prefix: Sequence[int], suffixes: Sequence[Sequence[int]]
+    ) -> list[float]:
+        """Return the rewards of conversations given as token ids that share a prefix.
+
+        Args:
+            prefix: token ids that come first.
+            suffixes: what follows in each conversation, at least one token.
+        """
+        with self._autocast():
+            shared = self._sharing.score(prefix, suffixes)
+        if shared is not None:
+            return shared
+        tokens = [{"input_ids": [*prefix, *suffix]} for suffix in suffixes]
+        rewards = [math.nan] * len(suffixes)
+        for members, values in self._score_batched(tokens, range(len(tokens))):
+            for index, value in zip(members, values, strict=True):
+                rewards[index] = value
+        return rewards
+
+    def _score(self, tokens: Sequence[Tokens]) -> Iterator[tuple[list[int], list[float]]]:
+        """Yield (indices, rewards): first the groups that share a prefix, then the rest."""
+        groups, rest = self._sharing.groups([encoded["input_ids"] for encoded in tokens])
+        for group in groups:
+            suffixes = [tokens[i]["input_ids"][len(group.prefix) :] for i in group.members]
+            with self._autocast():
+                rewards = self._sharing.score(group.prefix, suffixes)
+            if rewards is None:
+                rest += group.members
+            else:
+                yield group.members, rewards
+        yield from self._score_batched(tokens, rest)
+
+    def _refuse_long(self, pairs: Sequence[tuple[str, str]], tokens: Sequence[Tokens]) -> None:
         for pair, encoded in zip(pairs, tokens, strict=True):
             if (length := len(encoded["input_ids"])) > self.max_length:
                 raise ModelError(
-                    f"the conversation of {_short(pair[0])} and the answer {_short(pair[1])} has "
+                    f"the conversation of {short(pair[0])} and the answer {short(pair[1])} has "
                     f"{length} tokens but the model takes {self.max_length}; a truncated "
                     "conversation has another reward, so leave the task out or raise max_length=."
                 )
 
     def _score_batched(
-        self, tokens: Sequence[dict[str, list[int]]], *, disable_tqdm: bool
-    ) -> list[float]:
+        self, tokens: Sequence[Tokens], members: Sequence[int]
+    ) -> Iterator[tuple[list[int], list[float]]]:
         """Score whole conversations in right-padded batches, longest first."""
-        requests: list[Any] = [(encoded, encoded["input_ids"], []) for encoded in tokens]
+        requests: list[Any] = [(index, tokens[index]["input_ids"], []) for index in members]
         order = Collator(requests, sort_fn=lambda request: (-len(request[1]), request[1]))
         auto = self.batch_size == "auto"
         self.batch_sizes: dict[int, int] = {}
         batches = order.get_batched(
             n=0 if auto else self.batch_size, batch_fn=self._batch_scheduler if auto else None
         )
-        rewards: list[float] = []
-        with tqdm(
-            total=len(tokens), disable=disable_tqdm or self.rank != 0, desc="Scoring rewards"
-        ) as progress:
-            for batch in batches:
-                for part in self._split(batch):
-                    rewards += self._score_batch([encoded for encoded, *_ in part])
-                    progress.update(len(part))
-        return order.get_original(rewards)
+        for batch in batches:
+            for part in self._split(batch):
+                indices = [index for index, *_ in part]
+                yield indices, self._score_batch([tokens[index] for index in indices])
 
     def _split(self, batch: Sequence[Any]) -> list[Sequence[Any]]:
         if not self.readout.needs_equal_lengths:
@@ -190,7 +234,7 @@ class RewardLM(HFLM):
             lengths.setdefault(len(request[1]), []).append(request)
         return list(lengths.values())
 
-    def _score_batch(self, tokens: Sequence[dict[str, list[int]]]) -> list[float]:
+    def _score_batch(self, tokens: Sequence[Tokens]) -> list[float]:
         batch = self.tokenizer.pad(
             {key: [encoded[key] for encoded in tokens] for key in tokens[0]},
             padding_side="right",
@@ -200,15 +244,15 @@ class RewardLM(HFLM):
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         batch = {key: value.to(self.device) for key, value in batch.items()}
-        with (
-            torch.inference_mode(),
-            torch.autocast(
-                device_type=self.device.type,
-                dtype=self.mixed_precision_dtype,
-                enabled=self.mixed_precision_dtype is not None,
-            ),
-        ):
+        with torch.inference_mode(), self._autocast():
             return self.readout(batch)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            device_type=self.device.type,
+            dtype=self.mixed_precision_dtype,
+            enabled=self.mixed_precision_dtype is not None,
+        )
 
     def _model_call(self, inps: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         # HFLM's search for the largest batch calls this.
@@ -218,11 +262,11 @@ class RewardLM(HFLM):
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> NoReturn:
         """Refuse: a reward model has no perplexity."""
-        _refuse(requests, "perplexities")
+        refuse_tasks(requests, "a reward model", "perplexities")
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         """Refuse: a reward model writes nothing."""
-        _refuse(requests, "generated text")
+        refuse_tasks(requests, "a reward model", "generated text")
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""
@@ -233,6 +277,7 @@ class RewardLM(HFLM):
             "score_kind": "reward",
             "readout": self.readout.name,
             "head_dtype": getattr(self.readout, "head_dtype", "model"),
+            "shared_prefix": self._sharing.describe(),
             "attn_implementation": getattr(model.config, "_attn_implementation", None),
         }
 
@@ -264,26 +309,3 @@ def _numbers(weights: str | Sequence[float] | None) -> list[float] | None:
         return [float(weight) for weight in weights.split(";")]
     except ValueError:
         raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None
-
-
-def _refuse_single_answers(requests: Sequence[Instance]) -> None:
-    answers = Counter((request.task_name, request.doc_id) for request in requests)
-    for (task, _), count in answers.items():
-        if task is not None and count == 1:
-            raise ModelError(
-                f"the task {task!r} asks for one answer's log-likelihood on its own, which a "
-                "reward model cannot give: rewards only compare answers to the same prompt; leave "
-                "the task out or run it with --model hf."
-            )
-
-
-def _refuse(requests: Sequence[Instance], what: str) -> NoReturn:
-    names = ", ".join(sorted({str(request.task_name) for request in requests}))
-    raise ModelError(
-        f"the task {names} asks for {what}, which a reward model cannot give; leave it out or run "
-        "it with --model hf."
-    )
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 120 else "..." + text[-117:])

@@ -15,7 +15,25 @@ from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.scores import Reward
 from tests import tiny
 
-ANSWERS = ["freedom", "love", "family and friendship", "a", "Xylophones!", "trust"]
+# Enough that a shared prefix pays, of mixed lengths.
+ANSWERS = [
+    "freedom",
+    "love",
+    "family and friendship",
+    "a",
+    "Xylophones!",
+    "trust",
+    "power",
+    "care",
+    "success",
+    "ability",
+    "friend of mine",
+    "kin",
+    "talent",
+    "ambition",
+    "what",
+    "best",
+]
 EVERY = [*tiny.DECODERS, *tiny.ENCODERS]
 
 
@@ -67,6 +85,8 @@ def test_rewards_equal_naive_transformers(checkpoint, name):
             for side in ("left", "right"):
                 model.tokenizer.padding_side = side
                 assert rewards(model) == pytest.approx(expected, abs=1e-5)
+            shared = model.get_model_info()["shared_prefix"]
+            assert shared.startswith("on") == (shared_prefix and name in tiny.DECODERS)
 
 
 def test_automatic_batch_size(checkpoint):
@@ -309,7 +329,9 @@ def test_a_reward_that_is_not_a_number_names_prompt_and_word(checkpoint):
     with torch.no_grad():
         model.model.score.weight.fill_(float("nan"))
     model = RewardLM(model.model, tokenizer=model.tokenizer, batch_size=4)
-    with pytest.raises(ModelError, match="'freedom' to 'What, in one word.*is nan"):
+    with pytest.raises(
+        ModelError, match=r"the reward of the answer '[\w ]+!?' to 'What.*\?.*' is nan"
+    ):
         rewards(model)
 
 
