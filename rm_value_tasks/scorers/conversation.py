@@ -71,6 +71,9 @@ class Encoder(Protocol):
     def encode(self, requests: Sequence[tuple[str, str]]) -> list[Tokens]:
         """Tokenize every ``(context, continuation)``, in order."""
 
+    def halves(self, context: str) -> tuple[Tokens, Tokens]:
+        """Tokenize what stands before and after the answers to ``context``."""
+
     def describe(self) -> dict[str, Any]:
         """Return what a reader of the results needs to repeat the encoding."""
 
@@ -131,6 +134,30 @@ class ChatEncoder:
         if tokens:
             self._first_ids = tokens[0]["input_ids"][:8]
         return tokens
+
+    def halves(self, context: str) -> tuple[Tokens, Tokens]:
+        """Tokenize what the template writes before and after the answers to ``context``.
+
+        For answers given as token ids: each half is tokenized on its own, with the BOS
+        that whole conversations get.
+
+        Raises:
+            ModelError: as ``encode``, or if the template does not leave answers as they are.
+        """
+        split = self._halves(context, messages_of(context, _SENTINELS[0]))
+        if split is None:
+            raise ModelError(
+                f"the chat template of {self._tokenizer.name_or_path!r} writes different text "
+                "around different answers, so a token cannot be put in an answer's place."
+            )
+        start, end = self._frame()
+        before = self._one_bos([*start, *self._plain_ids(split[0])])
+        # Behind a word, as some tokenizers write a space before whatever comes first.
+        word, text = (self._plain_ids(_SENTINELS[0] + half) for half in ("", split[1]))
+        joined = text[: len(word)] == word
+        after = text[len(word) :] if joined else self._plain_ids(split[1])
+        self._first_ids = before[:8]
+        return {"input_ids": before}, {"input_ids": [*after, *end]}
 
     def describe(self) -> dict[str, Any]:
         """Return template hash, BOS rule and the first ids of the first conversation."""
@@ -213,6 +240,17 @@ class ChatEncoder:
             texts, add_special_tokens=special, return_attention_mask=False
         ).input_ids
 
+    def _plain_ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """Return the special tokens that ``_tokenize`` puts around a text."""
+        if not (self._closed or self._bos == "paper"):
+            return [], []
+        framed, plain = self._tokenizer("a").input_ids, self._plain_ids("a")
+        start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
+        return framed[:start], framed[start + len(plain) :]
+
     def _one_bos(self, ids: list[int]) -> list[int]:
         if self._bos == "paper":
             return ids
@@ -255,6 +293,24 @@ class PairEncoder:
         if tokens:
             self._first_ids = tokens[0]["input_ids"][:8]
         return tokens
+
+    def halves(self, context: str) -> tuple[Tokens, Tokens]:
+        """Tokenize what stands before and after the answers to ``context``.
+
+        Raises:
+            ModelError: as ``encode``.
+        """
+        word = _SENTINELS[0]
+        (whole,) = self.encode([(context, word)])
+        answer = self._tokenizer(word, add_special_tokens=False).input_ids
+        ids = whole["input_ids"]
+        places = range(len(ids) - len(answer), -1, -1)
+        start = next(i for i in places if ids[i : i + len(answer)] == answer)
+        stop = start + len(answer)
+        return (
+            {key: values[:start] for key, values in whole.items()},
+            {key: values[stop:] for key, values in whole.items()},
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return the encoding's name and the first ids of the first pair."""

@@ -1,0 +1,214 @@
+"""Scores of many prompts and many token ids in a folder, kept whole through any kill.
+
+``run.json`` pins what the scores depend on. Each chunk (one prompt, one range of tokens)
+is a file that appears complete or not at all, so whatever is missing is what remains to
+be done. When all chunks are there they are merged into one Parquet file and removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rm_value_tasks.errors import DataError
+
+__all__ = ["Chunk", "ScoreStore"]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Tokens ``start`` to ``stop`` (places in the list of ids, not ids) of one prompt."""
+
+    prompt: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """The chunk's file name."""
+        return f"prompt{self.prompt:04d}-{self.start:09d}.npy"
+
+
+class ScoreStore:
+    """One run's folder.
+
+    Args:
+        folder: made if it is not there.
+        settings: all that the scores depend on, as JSON can hold it.
+        prompts: how many prompts.
+        tokens: how many tokens a prompt.
+        chunk_size: tokens a chunk, at least one.
+
+    Raises:
+        DataError: if the folder holds a run with other settings, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *,
+        prompts: int,
+        tokens: int,
+        chunk_size: int,
+    ) -> None:
+        self.merged = folder / "tokens.parquet"
+        self._folder = folder
+        self._parts = folder / "chunks"
+        self._manifest = folder / "run.json"
+        self._prompts = prompts
+        self._tokens = tokens
+        self._settings = json.loads(json.dumps({**settings, "chunk_size": chunk_size}))
+        self.chunks = [
+            Chunk(prompt, start, min(start + chunk_size, tokens))
+            for prompt in range(prompts)
+            for start in range(0, tokens, chunk_size)
+        ]
+        try:
+            self._open()
+        except OSError as error:
+            raise DataError(f"{folder} cannot be written ({error.strerror}).") from error
+
+    @property
+    def complete(self) -> bool:
+        """Whether the merged file is there."""
+        return self.merged.exists()
+
+    def missing(self) -> list[Chunk]:
+        """Return the chunks that are still to be scored."""
+        if self.complete:
+            return []
+        there = {path.name for path in self._parts.glob("*.npy")}
+        return [chunk for chunk in self.chunks if chunk.name not in there]
+
+    def save(self, chunk: Chunk, scores: Sequence[float]) -> None:
+        """Write one chunk's scores; a kill leaves the whole file or none."""
+        values = np.asarray(scores, dtype=np.float32)
+        if len(values) != chunk.stop - chunk.start:
+            raise ValueError(f"{chunk} needs {chunk.stop - chunk.start} scores, got {len(values)}")
+        with _whole(self._parts / chunk.name) as temporary, temporary.open("wb") as file:
+            np.save(file, values)
+
+    def merge(self, columns: pa.Table, prompts: Mapping[str, str]) -> None:
+        """Write ``tokens.parquet``, a row group for each prompt, and drop the chunks.
+
+        Args:
+            columns: one row for each token, in the order of the chunks.
+            prompts: from prompt id to text.
+
+        Raises:
+            DataError: if chunks are missing, as when processes do not share the folder.
+        """
+        if missing := self.missing():
+            raise DataError(
+                f"{len(missing)} of {len(self.chunks)} chunks are missing from {self._folder}; all "
+                "processes must write to one shared folder. Run the same command again to go on."
+            )
+        if not self.complete:
+            with _whole(self.merged) as temporary:
+                self._write(temporary, columns, prompts)
+        shutil.rmtree(self._parts, ignore_errors=True)
+        for left in self._folder.glob(f".{self.merged.name}.*"):  # by a merge that was killed
+            left.unlink(missing_ok=True)
+
+    def read(self, prompt: int) -> pa.Table:
+        """Return one prompt's rows of the merged file."""
+        with pq.ParquetFile(self.merged) as file:
+            return file.read_row_group(prompt)
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._manifest.exists():
+            self._compare(self._read_manifest())
+        elif self.complete:
+            raise DataError(
+                f"{self._folder} holds a {self.merged.name} without its {self._manifest.name}, so "
+                "what it was made with is not known; choose another folder with -o."
+            )
+        else:  # every process of a run writes the same, so it does not matter which is last
+            text = json.dumps(self._settings, indent=1, ensure_ascii=False) + "\n"
+            with _whole(self._manifest) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        if not self.complete:
+            self._parts.mkdir(exist_ok=True)
+
+    def _read_manifest(self) -> Any:
+        try:
+            return json.loads(self._manifest.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(
+                f"{self._manifest} is not the JSON that a run writes ({error}); choose another "
+                "folder with -o."
+            ) from error
+
+    def _compare(self, there: Mapping[str, Any]) -> None:
+        changed = list(_differences(there, self._settings))
+        if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise DataError(
+                f"{self._folder} holds a run with other settings ({changed[0]}{more}), and mixing "
+                "the two would be wrong; choose another folder with -o, or repeat those settings."
+            )
+
+    def _write(self, path: Path, columns: pa.Table, prompts: Mapping[str, str]) -> None:
+        schema = pa.schema(
+            [
+                *columns.schema,
+                pa.field("prompt_id", pa.string()),
+                pa.field("prompt", pa.string()),
+                pa.field("score", pa.float32()),
+            ],
+            metadata={"rm_value_tasks": json.dumps(self._settings, ensure_ascii=False)},
+        )
+        rows = columns.num_rows
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for number, (name, text) in enumerate(prompts.items()):
+                parts = [chunk for chunk in self.chunks if chunk.prompt == number]
+                scores = np.concatenate([np.load(self._parts / part.name) for part in parts])
+                arrays = [pa.array([name] * rows), pa.array([text] * rows), pa.array(scores)]
+                table = pa.table([*columns.columns, *arrays], schema=schema)
+                writer.write_table(table, row_group_size=max(1, rows))
+
+
+def _differences(there: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Yield each setting that differs, as ``model_args.dtype: 'float16' there, ... now``."""
+    if isinstance(there, dict) and isinstance(now, dict):
+        for key in sorted(there.keys() | now.keys()):
+            inner = f"{where}.{key}" if where else key
+            yield from _differences(there.get(key), now.get(key), inner)
+    elif isinstance(there, list) and isinstance(now, list) and len(there) != len(now):
+        yield f"{where}: {len(there)} there, {len(now)} now"
+    elif isinstance(there, list) and isinstance(now, list):
+        for number, (before, after) in enumerate(zip(there, now, strict=True), start=1):
+            yield from _differences(before, after, f"{where}.{number}")
+    elif there != now:
+        shown = [repr(value) for value in (there, now)]
+        shown = [text if len(text) <= 80 else text[:79] + "…" for text in shown]
+        yield f"{where}: {shown[0]} there, {shown[1]} now"
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; when all is written and on the disk, it becomes ``path``."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
