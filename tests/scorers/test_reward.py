@@ -16,24 +16,10 @@ from rm_value_tasks.scores import Reward
 from tests import tiny
 
 # Enough that a shared prefix pays, of mixed lengths.
-ANSWERS = [
-    "freedom",
-    "love",
-    "family and friendship",
-    "a",
-    "Xylophones!",
-    "trust",
-    "power",
-    "care",
-    "success",
-    "ability",
-    "friend of mine",
-    "kin",
-    "talent",
-    "ambition",
-    "what",
-    "best",
-]
+ANSWERS = (
+    "freedom|love|family and friendship|a|Xylophones!|trust|power|care|success|ability|kin|talent|"
+    "friend of mine|ambition|what|best|ever|dog|cat|jugs|system|model|user|box|five|lazy|fox"
+).split("|")
 EVERY = [*tiny.DECODERS, *tiny.ENCODERS]
 
 
