@@ -8,7 +8,7 @@ template's own ending, and exactly one BOS where the tokenizer has one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jinja2
@@ -126,7 +126,7 @@ class ChatEncoder:
             ModelError: if the template refuses a conversation or drops its answer, or
                 a context looks rendered already but has lost its messages.
         """
-        halves: dict[int, tuple[str, str] | None] = {}
+        halves: dict[Hashable, tuple[str, str] | None] = {}
         tokens: list[Tokens] = []
         for start in range(0, len(requests), _CHUNK):
             texts = [self._text(*request, halves) for request in requests[start : start + _CHUNK]]
@@ -173,11 +173,11 @@ class ChatEncoder:
         }
 
     def _text(
-        self, context: str, continuation: str, halves: dict[int, tuple[str, str] | None]
+        self, context: str, continuation: str, halves: dict[Hashable, tuple[str, str] | None]
     ) -> str:
         messages = messages_of(context, continuation)
         answer = messages[-1]["content"]
-        key = id(context)
+        key = (type(context), context)
         if key not in halves:
             halves[key] = self._halves(context, messages)
         split = halves[key]

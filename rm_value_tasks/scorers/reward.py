@@ -202,11 +202,12 @@ class RewardLM(HFLM):
         yield from self._score_batched(tokens, rest)
 
     def _refuse_long(self, pairs: Sequence[tuple[str, str]], tokens: Sequence[Tokens]) -> None:
+        most = self.max_length
         for pair, encoded in zip(pairs, tokens, strict=True):
-            if (length := len(encoded["input_ids"])) > self.max_length:
+            if (length := len(encoded["input_ids"])) > most:
                 raise ModelError(
                     f"the conversation of {short(pair[0])} and the answer {short(pair[1])} has "
-                    f"{length} tokens but the model takes {self.max_length}; a truncated "
+                    f"{length} tokens but the model takes {most}; a truncated "
                     "conversation has another reward, so leave the task out or raise max_length=."
                 )
 
