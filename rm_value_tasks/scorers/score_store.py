@@ -84,6 +84,34 @@ class ScoreStore:
         """Whether the merged file is there."""
         return self.merged.exists()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs out of the folder, where the system has locks.
+
+        Raises:
+            DataError: if another run is writing there.
+        """
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            yield
+            return
+        # A lock that the system drops when the process dies, on no file of its own.
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise DataError(
+                    f"another process is writing to {self._folder}; wait for it, or start "
+                    "processes that share the work with accelerate launch."
+                ) from error
+            except OSError:  # a file system without locks
+                pass
+            yield
+        finally:
+            os.close(folder)
+
     def missing(self) -> list[Chunk]:
         """Return the chunks that are still to be scored."""
         if self.complete:
@@ -100,7 +128,7 @@ class ScoreStore:
             np.save(file, values)
 
     def merge(self, columns: pa.Table, prompts: Mapping[str, str]) -> None:
-        """Write ``tokens.parquet``, a row group for each prompt, and drop the chunks.
+        """Write ``tokens.parquet``, a row group for each prompt.
 
         Args:
             columns: one row for each token, in the order of the chunks.
@@ -114,9 +142,11 @@ class ScoreStore:
                 f"{len(missing)} of {len(self.chunks)} chunks are missing from {self._folder}; all "
                 "processes must write to one shared folder. Run the same command again to go on."
             )
-        if not self.complete:
-            with _whole(self.merged) as temporary:
-                self._write(temporary, columns, prompts)
+        with _whole(self.merged) as temporary:
+            self._write(temporary, columns, prompts)
+
+    def clean(self) -> None:
+        """Remove the chunks of a merged run, and what killed processes left."""
         shutil.rmtree(self._parts, ignore_errors=True)
         for left in self._folder.glob(f".{self.merged.name}.*"):  # by a merge that was killed
             left.unlink(missing_ok=True)

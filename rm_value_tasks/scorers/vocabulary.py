@@ -12,6 +12,7 @@ import fnmatch
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,14 +127,17 @@ def score_vocabulary(
         tokens=len(tokens.ids),
         chunk_size=chunk_size,
     )
-    _score_missing(lm, store, list(halves.items()), tokens)
-    accelerator = getattr(lm, "accelerator", None)
-    if accelerator is not None:
-        accelerator.wait_for_everyone()
-    if _place(lm)[0] != 0:
-        return None
-    if not store.complete:
-        store.merge(_columns(tokens), prompts)
+    rank, _ = _place(lm)
+    with store.alone() if rank == 0 else nullcontext():
+        _score_missing(lm, store, list(halves.items()), tokens)
+        accelerator = getattr(lm, "accelerator", None)
+        if accelerator is not None:
+            accelerator.wait_for_everyone()
+        if rank != 0:
+            return None
+        if not store.complete:
+            store.merge(_columns(tokens), prompts)
+        store.clean()
     return Run(store, prompts, tokens)
 
 
@@ -198,6 +202,11 @@ def _place(lm: RewardLM) -> tuple[int, int]:
     """Return (rank, number of processes) over all machines."""
     accelerator = getattr(lm, "accelerator", None)
     if accelerator is None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            raise ModelError(
+                "processes that hold one model together (tp_plan=) cannot run this; spread the "
+                "model with parallelize=True, or start a copy a process with accelerate launch."
+            )
         return 0, 1
     return accelerator.process_index, accelerator.num_processes
 

@@ -3,6 +3,7 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import normalizers, processors
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers.conversation import (
@@ -127,3 +128,63 @@ def test_pairs_are_encoded_as_the_tokenizer_does():
     assert tokens["token_type_ids"] == expected["token_type_ids"]
     with pytest.raises(ModelError, match="one question and one answer"):
         PairEncoder(tokenizer).encode([(Conversation("", [USER, answer("a"), USER]), "b")])
+
+
+@pytest.mark.parametrize("style", tiny.TEMPLATES)
+def test_a_token_between_the_halves_is_the_conversation(style):
+    tokenizer = tiny.chat_tokenizer(style)
+    words = [t for t in tokenizer.get_vocab() if t.isascii() and t.isalpha() and len(t) > 1]
+    words = [word for word in words if len(tokenizer.tokenize(word)) == 1][:20]
+    assert len(words) == 20
+    encoder = ChatEncoder(tokenizer)
+    before, after = (half["input_ids"] for half in encoder.halves(USER["content"]))
+    for word in words:
+        token = tokenizer.convert_tokens_to_ids(word)
+        assert [*before, token, *after] == rendered(tokenizer, [USER, answer(word)])
+    assert encoder.describe()["bos_count"] == (0 if style == "chatml" else 1)
+
+
+@pytest.mark.parametrize("options", [{"bos": "paper"}, {"closed": True}])
+def test_halves_have_the_special_tokens_of_whole_conversations(options):
+    tokenizer = tiny.chat_tokenizer("llama3")
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|begin_of_text|> $A <|eot_id|>",
+        special_tokens=[
+            (name, tokenizer.convert_tokens_to_ids(name))
+            for name in ("<|begin_of_text|>", "<|eot_id|>")
+        ],
+    )
+    encoder = ChatEncoder(tokenizer, **options)
+    before, after = (half["input_ids"] for half in encoder.halves("Q"))
+    (whole,) = encoder.encode([("Q", " A")])
+    middle = tokenizer("A", add_special_tokens=False).input_ids
+    assert [*before, *middle, *after] == whole["input_ids"]
+    assert after == [tokenizer.eos_token_id] * 2
+
+
+def test_the_second_half_gets_no_space_that_only_a_text_s_start_gets():
+    tokenizer = tiny.chat_tokenizer("gemma")
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]  # as Llama 2
+    )
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}.\n{% endfor %}"
+    _, after = ChatEncoder(tokenizer).halves("Q")
+    assert tokenizer.convert_ids_to_tokens(after["input_ids"]) == [".", "<0x0A>"]
+
+
+def test_a_template_that_acts_on_answers_has_no_halves():
+    tokenizer = tiny.chat_tokenizer("llama3")
+    tokenizer.chat_template = "{{ messages[-1]['content'] }}{{ messages[-1]['content'] | length }}"
+    with pytest.raises(ModelError, match="different text around different answers"):
+        ChatEncoder(tokenizer).halves("Q")
+
+
+def test_halves_of_a_pair():
+    tokenizer = tiny.bert_tokenizer()
+    before, after = PairEncoder(tokenizer).halves("freedom or love?")
+    expected = tokenizer("freedom or love?", "love")
+    token = tokenizer.convert_tokens_to_ids("love")
+    assert [*before["input_ids"], token, *after["input_ids"]] == expected["input_ids"]
+    types = [*before["token_type_ids"], 1, *after["token_type_ids"]]
+    assert types == expected["token_type_ids"]
