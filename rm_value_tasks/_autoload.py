@@ -16,6 +16,7 @@ __all__ = ["MODELS", "install"]
 
 MODELS = {
     "hf-shared-prefix": "rm_value_tasks.scorers.hf_shared_prefix:SharedPrefixLM",
+    "implicit-reward": "rm_value_tasks.scorers.implicit:ImplicitRewardLM",
     "recorded-rewards": "rm_value_tasks.scorers.recorded:RecordedRewards",
     "reward": "rm_value_tasks.scorers.reward:RewardLM",
 }

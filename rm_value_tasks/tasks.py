@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -21,26 +21,33 @@ from lm_eval.api.registry import get_aggregation
 from lm_eval.api.task import ConfigurableTask
 
 from rm_value_tasks import lexicons
+from rm_value_tasks.answer_forms import (
+    SURFACE_FORMS,
+    joint_of,
+    read_delimiter,
+    read_slot,
+    writers,
+)
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lean import auroc, median_rank
 from rm_value_tasks.lexicons import Lexicon
 from rm_value_tasks.prompts import PROMPTS, TWINS, Prompt, by_id
 from rm_value_tasks.scores import combine
+from rm_value_tasks.single_tokens import keep_single_tokens
 
 __all__ = ["SURFACE_FORMS", "ValueProbe", "documents", "metric_names", "value_metrics"]
 
 _log = logging.getLogger(__name__)
 
-SURFACE_FORMS: dict[str, Callable[[str], str]] = {
-    "as_given": lambda word: word,
-    "lower": str.lower,
-    "title": str.title,
-    "space": lambda word: " " + word,
-    "space_title": lambda word: " " + word.title(),
-}
-"""Name -> how the word is written as an answer."""
-
-_OPTIONS = ("lexicon", "foundations", "prompts", "surface_forms")
+_OPTIONS = (
+    "lexicon",
+    "foundations",
+    "prompts",
+    "surface_forms",
+    "answer_slot",
+    "target_delimiter",
+    "single_token_in",
+)
 
 
 def documents(
@@ -58,12 +65,15 @@ def documents(
         lexicon_option: the ``--metadata`` key that replaces the lexicon; None if the
             task's lexicon is fixed.
         metadata: lm-eval passes the task's metadata, ``--metadata`` and the model's
-            arguments; read here: ``prompts`` (ids or patterns such as ``best_*``) and
-            ``surface_forms`` (names in ``SURFACE_FORMS``).
+            arguments; read here: ``prompts`` (ids or patterns such as ``best_*``),
+            ``surface_forms`` (names in ``SURFACE_FORMS``), ``answer_slot`` (text behind
+            every prompt), ``target_delimiter`` (before answers, where no chat template
+            applies) and ``single_token_in`` (tokenizers for which words must be one token).
 
     Returns:
         ``{"test": dataset}`` with the columns ``pair``, ``prompts``, ``texts``,
-        ``words``, ``categories`` and ``forms``.
+        ``words``, ``categories`` and ``forms``; with ``single_token_in`` also ``dropped``,
+        the words left out.
 
     Raises:
         DataError: if an option names nothing, or the lexicon cannot be read.
@@ -75,15 +85,22 @@ def documents(
         raise DataError(
             f"surface_forms has {unknown[0]!r}, which is none of {', '.join(SURFACE_FORMS)}."
         )
+    slot = read_slot(metadata.get("answer_slot", ""))
+    more = {}
+    if tokenizers := _as_list(metadata.get("single_token_in") or []):
+        delimiter = read_delimiter(metadata.get("target_delimiter")) or ""
+        lexicon, dropped = keep_single_tokens(lexicon, tokenizers, writers(forms, delimiter))
+        more["dropped"] = list(dropped)
     cells = TWINS if design == "twins" else tuple((prompt,) for prompt in PROMPTS)
     rows = [
         {
             "pair": "/".join(prompt.id for prompt in cell),
             "prompts": [prompt.id for prompt in cell],
-            "texts": [prompt.text for prompt in cell],
+            "texts": [prompt.text + slot for prompt in cell],
             "words": list(lexicon.words),
             "categories": [list(names) for names in lexicon.categories],
             "forms": list(dict.fromkeys(forms)),
+            **more,
         }
         for cell in _select(cells, _as_list(metadata.get("prompts", "*")))
     ]
@@ -223,8 +240,17 @@ class ValueProbe(ConfigurableTask):
     """
 
     def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
-        super().__init__(config={k: v for k, v in config.items() if k != "class"}, **kwargs)
-        categories = [name for names in self.task_docs[0]["categories"] for name in names]
+        metadata = config.get("metadata") or {}
+        config = {key: value for key, value in config.items() if key != "class"}
+        self._checked_joint: str | None = None
+        if (delimiter := read_delimiter(metadata.get("target_delimiter"))) is not None:
+            config["target_delimiter"] = delimiter
+        super().__init__(config=config, **kwargs)
+        doc = self.task_docs[0]
+        if "dropped" in doc:
+            self._checked_joint = joint_of(doc["forms"], delimiter or "")
+            self.set_config("metadata", {**metadata, "dropped_words": doc["dropped"]})
+        categories = [name for names in doc["categories"] for name in names]
         names = metric_names(list(dict.fromkeys(categories)), config["dataset_kwargs"]["design"])
         if names != list(self._aggregation_list):
             self._rename_metrics(names)
@@ -248,16 +274,24 @@ class ValueProbe(ConfigurableTask):
     def construct_requests(
         self, doc: dict[str, Any], ctx: list[str], **kwargs: Any
     ) -> list[Instance]:
-        """Ask for every prompt, word and surface form, in that order."""
+        """Ask for every prompt, word and surface form, in that order.
+
+        Raises:
+            DataError: if ``single_token_in`` chose words by a form that is not asked for.
+        """
         chat = kwargs.pop("apply_chat_template", False)
         kwargs.pop("chat_template", None)
         delimiter = "" if chat else self.config.target_delimiter
-        # A form that brings its own space replaces lm-eval's delimiter for all of them,
-        # so that "freedom" and " freedom" are both asked for and neither twice.
-        if any(name.startswith("space") for name in doc["forms"]):
-            delimiter = ""
-        forms = [SURFACE_FORMS[name] for name in doc["forms"]]
-        answers = [delimiter + form(word) for word in doc["words"] for form in forms]
+        joint = joint_of(doc["forms"], delimiter)
+        if self._checked_joint not in (None, joint):
+            raise DataError(
+                f"single_token_in chose words that are one token after {self._checked_joint!r}, "
+                f"but answers are asked for after {joint!r}; with --apply_chat_template leave "
+                'target_delimiter out, without it give "target_delimiter": "" for bare words '
+                'or " " for words with their space.'
+            )
+        write = writers(doc["forms"], delimiter)
+        answers = [form(word) for word in doc["words"] for form in write]
         return [
             Instance(request_type="loglikelihood", doc=doc, arguments=pair, idx=index, **kwargs)
             for index, pair in enumerate(product(ctx, answers))
