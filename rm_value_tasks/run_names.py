@@ -1,0 +1,127 @@
+"""Names for runs: a model's display name, and how namesakes are told apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, Protocol
+
+from rm_value_tasks.errors import DataError
+
+__all__ = ["base_name", "identity", "model_arguments", "tell_apart"]
+
+# Arguments that say where and how fast a model runs, not which one it is.
+_MACHINE = {
+    "batch_size",
+    "device",
+    "device_map",
+    "max_batch_size",
+    "max_cpu_memory",
+    "max_memory_per_gpu",
+    "offload_folder",
+    "parallelize",
+    "sequential",
+    "shared_prefix",
+}
+
+
+class _Run(Protocol):
+    @property
+    def model(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def date(self) -> str: ...
+    @property
+    def model_type(self) -> str: ...
+    @property
+    def model_args(self) -> Mapping[str, Any]: ...
+    @property
+    def setup(self) -> Mapping[str, str]: ...
+
+
+def model_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``--model_args`` of a results file as a dict, however it was given."""
+    arguments = content["config"].get("model_args") or {}
+    if isinstance(arguments, Mapping):
+        return dict(arguments)
+    pairs = (part.partition("=") for part in str(arguments).split(",") if part)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def base_name(content: Mapping[str, Any]) -> str:
+    """Return a model's display name.
+
+    The adapter (``peft``) or the checkpoint (``pretrained``), for recorded rewards the
+    file's stem, for an implicit reward ``A against B``, else lm-eval's own name. Of a folder
+    given with its full path the last part is shown (two, for ``RUN/checkpoint-500``).
+    """
+    arguments = model_arguments(content)
+    config = content["config"]
+    if config.get("model") == "recorded-rewards" and "path" in arguments:
+        return PurePath(str(arguments["path"])).stem
+    name = arguments.get("peft") or arguments.get("pretrained") or content.get("model_name")
+    name = _short(str(name or config.get("model") or "model"))
+    reference = arguments.get("reference")
+    return f"{name} against {_short(str(reference))}" if reference else name
+
+
+def _short(name: str) -> str:
+    path = PurePath(name)
+    if not path.is_absolute():
+        return name.rstrip("/") or name
+    parts = path.parts[-2:] if path.name.startswith("checkpoint") else path.parts[-1:]
+    return "/".join(parts)
+
+
+def identity(run: _Run) -> dict[str, str]:
+    """Return what makes a run's model that model: its type and arguments."""
+    arguments = {
+        key: str(value)
+        for key, value in run.model_args.items()
+        if key not in _MACHINE and value is not None
+    }
+    return {"model": run.model_type, **arguments}
+
+
+def tell_apart(runs: Sequence[_Run]) -> list[str]:
+    """Give runs names that are unique for each task.
+
+    Different models of one name get the arguments that differ, different setups of one task
+    what differs in them, and what is left over (older and newer runs) the date.
+
+    Returns:
+        One name for each run, in order.
+
+    Raises:
+        DataError: if two runs still cannot be told apart.
+    """
+    names = [run.model for run in runs]
+    _add(names, [(name,) for name in names], [identity(run) for run in runs])
+    tasks = [run.task for run in runs]
+    _add(names, list(zip(names, tasks, strict=True)), [run.setup for run in runs])
+    _add(names, list(zip(names, tasks, strict=True)), [{"date": run.date[:19]} for run in runs])
+    seen: set[tuple[str, str]] = set()
+    for pair in zip(names, tasks, strict=True):
+        if pair in seen:
+            raise DataError(
+                f"two runs of {pair[0]} on {pair[1]} cannot be told apart; give one of them."
+            )
+        seen.add(pair)
+    return names
+
+
+def _add(names: list[str], groups: list[Any], traits: Sequence[Mapping[str, str]]) -> None:
+    """Add to each name the traits in which its group differs."""
+    members: dict[Any, list[int]] = defaultdict(list)
+    for index, group in enumerate(groups):
+        members[group].append(index)
+    for indices in members.values():
+        keys = dict.fromkeys(key for index in indices for key in traits[index])
+        differing = [key for key in keys if len({traits[i].get(key) for i in indices}) > 1]
+        if "lexicon" in differing and "words" in differing:
+            differing.remove("words")
+        for index in indices if differing else ():
+            shown = [f"{key}={traits[index].get(key, 'default')}" for key in differing]
+            names[index] += f" ({', '.join(shown)})"
