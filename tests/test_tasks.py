@@ -83,6 +83,9 @@ def test_prompts_may_be_restricted():
         ({"prompts": ["nicest_*"]}, r"'nicest_\*'.*54 prompt ids"),
         ({"surface_forms": ["shouted"]}, "'shouted'.*as_given, lower, title"),
         ({"lexicon": "big3"}, "big3"),
+        ({"answer_slot": "Answer: "}, "answer_slot is 'Answer: '.*white space"),
+        ({"target_delimiter": 1, "single_token_in": "x"}, "target_delimiter is 1"),
+        ({"single_token_in": ["no/such/tokenizer"]}, "'no/such/tokenizer'.*cannot be loaded"),
     ],
 )
 def test_options_that_name_nothing_are_refused(metadata, message):
@@ -90,6 +93,19 @@ def test_options_that_name_nothing_are_refused(metadata, message):
         tasks.documents(
             design="twins", default_lexicon="big2", lexicon_option="lexicon", **metadata
         )
+
+
+def test_an_answer_slot_ends_every_prompt():
+    rows = tasks.documents(design="twins", default_lexicon="big2", answer_slot="Answer:")["test"]
+    plain = tasks.documents(design="twins", default_lexicon="big2")["test"]
+    for with_slot, without in zip(rows, plain, strict=True):
+        assert with_slot["texts"] == [f"{text} Answer:" for text in without["texts"]]
+        assert "dropped" not in with_slot
+
+
+def test_a_delimiter_of_the_wrong_kind_is_refused():
+    with pytest.raises(DataError, match="target_delimiter is 1"):
+        load("value_bias_big2", prompts="best_ever_one", target_delimiter=1)
 
 
 def test_a_misspelt_option_is_pointed_out(caplog):
