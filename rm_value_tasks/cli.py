@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rm_value_tasks import __version__, task_config_dir
-from rm_value_tasks.errors import RMValueTasksError
+from rm_value_tasks.errors import ModelError, RMValueTasksError
+
+if TYPE_CHECKING:
+    from rm_value_tasks.scorers.reward import RewardLM
 
 __all__ = ["main"]
 
@@ -78,7 +82,6 @@ def tokens(
     from lm_eval.utils import simple_parse_args_string
 
     from rm_value_tasks.scorers import extremes, vocabulary
-    from rm_value_tasks.scorers.reward import RewardLM
 
     patterns = [part.strip() for part in (prompts or "").split(",") if part.strip()]
     if not patterns and not texts:
@@ -87,9 +90,11 @@ def tokens(
     arguments = simple_parse_args_string(model_args)
     if "pretrained" not in arguments:
         raise click.UsageError("--model-args names no model; give pretrained=FOLDER_OR_HUB_ID.")
+    if not batch_size.startswith("auto") and not batch_size.isdecimal():
+        raise click.UsageError(f"--batch-size {batch_size!r} is neither a number nor auto.")
     machine = {"batch_size": batch_size, **({"device": device} if device else {})}
     run = vocabulary.score_vocabulary(
-        RewardLM(**{**machine, **arguments}),
+        _reward_model({**machine, **arguments}),
         chosen,
         Path(output),
         model_args=arguments,
@@ -98,6 +103,19 @@ def tokens(
     if run is not None:  # the first process
         for line in extremes.report(run, top):
             click.echo(line)
+
+
+def _reward_model(arguments: dict[str, Any]) -> RewardLM:
+    from rm_value_tasks.scorers.reward import RewardLM
+
+    try:
+        return RewardLM(**arguments)
+    except (OSError, TypeError, ValueError) as error:  # how transformers says "no such model"
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{arguments['pretrained']!r} cannot be loaded as a reward model with these "
+            f"--model-args ({type(error).__name__}: {reason})."
+        ) from error
 
 
 def main() -> None:

@@ -405,10 +405,24 @@ def test_prompts_are_chosen_by_id_pattern_and_text():
             choose_prompts(patterns, texts)
 
 
-def test_the_command_needs_a_model(tmp_path):
-    done = CliRunner().invoke(cli, ["tokens", "--model-args", "dtype=float32", "-o", str(tmp_path)])
-    assert done.exit_code == 2
-    assert "pretrained=" in done.output
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model-args", "dtype=float32"], "names no model; give pretrained="),
+        (["--model-args", "pretrained={}", "--batch-size", "big"], "neither a number nor auto"),
+        (["--model-args", "pretrained={}/missing"], "cannot be loaded as a reward model"),
+        (["--model-args", "pretrained={},nonsense=3"], "keyword argument 'nonsense'"),
+    ],
+)
+def test_a_command_that_cannot_run_says_why(checkpoint, tmp_path, arguments, message):
+    arguments = [text.format(checkpoint("llama")) for text in arguments]
+    command = ["tokens", *arguments, "--device", "cpu", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code != 0
+    said = done.output if done.exit_code == 2 else str(done.exception)
+    assert message in said
+    assert isinstance(done.exception, SystemExit | ModelError)  # what main() turns into a line
+    assert not (tmp_path / "out").exists()
 
 
 # -- several processes ------------------------------------------------------------------
