@@ -54,7 +54,7 @@ def report(run: Run, count: int) -> Iterator[str]:
         for line in (*_table(run, prompt, count), ""):
             yield line.encode(encoding, "backslashreplace").decode(encoding)
     tokens = run.tokens
-    yield f"{len(tokens.ids)} tokens to each of {len(run.prompts)} prompts: {run.store.merged}"
+    yield f"{len(tokens.ids)} tokens for each prompt, all in {run.store.merged}"
     if tokens.rows_without_token:
         yield f"{tokens.rows_without_token} embedding rows stand for no token and were left out."
     if tokens.tokens_without_row:
