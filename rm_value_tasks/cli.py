@@ -118,6 +118,76 @@ def _reward_model(arguments: dict[str, Any]) -> RewardLM:
         ) from error
 
 
+_RUNS = click.Path(path_type=str)
+
+
+def _load(paths: tuple[str, ...], *, need_samples: bool = True) -> Results:
+    from rm_value_tasks import results
+
+    loaded = results.load(paths, need_samples=need_samples)
+    for path, reason in loaded.skipped:
+        click.echo(f"skipped {path}: {reason}", err=True)
+    return loaded
+
+
+def _write(text: str, output: str | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    from pathlib import Path
+
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{output} cannot be written: {error.strerror}.") from error
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=_RUNS)
+@click.option(
+    "--format",
+    "style",
+    default="markdown",
+    show_default=True,
+    type=click.Choice(["markdown", "html", "csv"]),
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="File; else the screen.")
+def leaderboard(runs: tuple[str, ...], style: str, output: str | None) -> None:
+    """Put RUNS (folders of lm_eval) in one table with the ten published reward models."""
+    from rm_value_tasks import leaderboard as table
+
+    _write(table.render(table.leaderboard(_load(runs, need_samples=False).runs), style), output)
+
+
+@cli.command()
+@click.argument("run", type=_RUNS)
+@click.option(
+    "--to",
+    required=True,
+    type=click.Choice(["hub-eval-results", "model-index", "every-eval-ever"]),
+)
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="File; else the screen.")
+@click.option("--model-id", default="", metavar="ORG/NAME", help="The model's public name.")
+@click.option("--dataset", default="", metavar="ORG/NAME", help="The Hub's benchmark dataset.")
+@click.option("--revision", default="", help="Of that dataset.")
+@click.option("--source-url", default="", help="Where the run's files can be seen.")
+@click.option("--source-name", default="", help="What to call that place.")
+@click.option("--organization", default="", help="Who ran the evaluation.")
+@click.option(
+    "--relationship",
+    default="other",
+    show_default=True,
+    type=click.Choice(["first_party", "third_party", "collaborative", "other"]),
+    help="Of the evaluator to the model.",
+)
+def export(run: str, to: str, output: str | None, **origin: str) -> None:
+    """Write RUN (one model's lm_eval folder) in another place's form; nothing is sent."""
+    from rm_value_tasks import exports
+
+    runs = _load((run,), need_samples=False).runs
+    _write(exports.export(runs, to, exports.Origin(**origin)), output)
+
+
 def main() -> None:
     """Run the command; an error that a user can cause ends in one sentence and exit code 2."""
     try:

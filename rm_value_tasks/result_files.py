@@ -136,9 +136,10 @@ def metrics_of(result: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, f
     Raises:
         DataError: if there is no metric, or one is not a number.
     """
-    values, errors = {}, {}
+    values: dict[str, float] = {}
+    errors: dict[str, float] = {}
     for key, value in result.items():
-        metric, comma, kind = key.partition(",")
+        metric, _, kind = key.partition(",")
         if kind != "none":
             continue
         stem = metric.removesuffix("_stderr")

@@ -45,7 +45,7 @@ class Run:
         model_type: lm_eval's ``--model``.
         model_args: lm_eval's ``--model_args``.
         score_kind: ``reward`` or ``log-probability``.
-        lexicon: the lexicon's name or file, as the task was asked for it.
+        lexicon: the lexicon's name, or the name of its file.
         lexicon_digest: SHA-256 of the words and categories (``lexicon_digest``); empty without
             samples.
         words: how many words; 0 without samples.
@@ -81,6 +81,11 @@ class Run:
     hashes: Mapping[str, str]
     config: Mapping[str, Any] = field(repr=False)
     setup: Mapping[str, str] = field(repr=False)
+
+    @property
+    def valences(self) -> dict[str, str]:
+        """Prompt id -> ``positive`` or ``negative``; empty without samples."""
+        return {prompt: by_id(prompt).valence for prompt in self.prompts}
 
 
 @dataclass(frozen=True)
@@ -220,7 +225,9 @@ def _read_run(
 def _lexicon(config: Mapping[str, Any]) -> str:
     options = config["dataset_kwargs"]
     asked = (config.get("metadata") or {}).get(options.get("lexicon_option") or "")
-    return str(asked or options.get("default_lexicon", ""))
+    name = str(asked or options.get("default_lexicon", ""))
+    # Of a file its name only: exports and reports are public, folders are not.
+    return Path(name).name if Path(name).suffix else name
 
 
 def lexicon_digest(words: Iterable[str], categories: Iterable[Iterable[str]]) -> str:
