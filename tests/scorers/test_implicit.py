@@ -257,23 +257,22 @@ def test_an_interrupted_run_keeps_what_was_scored(language_model, tmp_path, monk
 
 
 def test_system_text_and_started_answers_reach_both_models(language_model):
-    model = load(language_model("llama"), language_model("qwen3"))
+    """The second model's template takes no system text, which lm-eval then leaves out."""
+    model = load(language_model("llama"), language_model("gemma2"))
+    system = {"role": "system", "content": "You are brief."}
     started = [
         {"role": "user", "content": PROMPTS[0].text},
         {"role": "assistant", "content": "The answer is"},
     ]
-    context = model.apply_chat_template(started, add_generation_prompt=False)
+    context = model.apply_chat_template([system, *started], add_generation_prompt=False)
     assert isinstance(context, Conversation)
     assert context.endswith("The answer is")
-    pairs = [(context, " freedom"), (context, " love")]
+    answers = [" freedom", " love"]
     expected = []
-    for lm in (model.policy, model.reference):
-        text = lm.tokenizer.apply_chat_template(
-            started, tokenize=False, continue_final_message=True
-        )
+    for lm, turns in ((model.policy, [system, *started]), (model.reference, started)):
+        text = lm.tokenizer.apply_chat_template(turns, tokenize=False, continue_final_message=True)
         before, *full = (
-            lm.tokenizer(text + end, add_special_tokens=False).input_ids
-            for end in ("", " freedom", " love")
+            lm.tokenizer(text + end, add_special_tokens=False).input_ids for end in ["", *answers]
         )
         logs = [lm.model(torch.tensor([ids])).logits[0].log_softmax(-1) for ids in full]
         expected.append(
@@ -283,11 +282,18 @@ def test_system_text_and_started_answers_reach_both_models(language_model):
             ]
         )
     found = model.loglikelihood(
-        [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+        [Instance("loglikelihood", {}, (context, answer), i) for i, answer in enumerate(answers)]
     )
     assert [score for score, _ in found] == pytest.approx(
         [a - b for a, b in zip(*expected, strict=True)], abs=1e-4
     )
+
+
+def test_automatic_batch_size(language_model):
+    folders = language_model("llama"), language_model("gemma2")
+    model = load(*folders, batch_size="auto", max_batch_size=8)
+    expected = rewards(load(*folders), chat=True)
+    assert rewards(model, chat=True) == pytest.approx(expected, abs=1e-5)
 
 
 def test_lm_evals_space_stays_with_the_word_it_belongs_to(language_model, tmp_path):
