@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rm_value_tasks import __version__, task_config_dir
-from rm_value_tasks.errors import ModelError, RMValueTasksError
+from rm_value_tasks.errors import DataError, ModelError, RMValueTasksError
 
 if TYPE_CHECKING:
+    from rm_value_tasks.results import Results
     from rm_value_tasks.scorers.reward import RewardLM
 
 __all__ = ["main"]
