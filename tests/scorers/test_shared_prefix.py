@@ -74,6 +74,7 @@ def test_equals_naive_scoring(backbone, name, attention, form):
     generator = random.Random(0)
     for length in PREFIXES:
         prefix, suffixes = some_tokens(generator, length), some_suffixes(generator)
+        suffixes += [some_tokens(generator, count) for count in (18, 19, 20, 21)]  # over a window
         expected = alone(model, prefix, suffixes)
         assert expected.std() > 0.1
         engines = [SharedPrefixEngine(model, form=form)]
