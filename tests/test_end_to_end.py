@@ -25,7 +25,7 @@ def lm_eval(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"},
     )
 
 
@@ -122,9 +122,11 @@ def test_the_chat_template_flag_changes_nothing_for_a_reward_model(single, run):
 
 
 def test_two_processes_give_the_results_of_one(single, run):
-    launcher = ("accelerate", "launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-                "--mixed_precision", "no", "--dynamo_backend", "no")  # fmt: skip
-    _, results, samples = run("parallel", launcher=launcher)
+    # --multi_gpu is what makes accelerate start several processes, on CPUs too.
+    launcher = ("accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--num_machines",
+                "1", "--mixed_precision", "no", "--dynamo_backend", "no")  # fmt: skip
+    done, results, samples = run("parallel", launcher=launcher)
+    assert "on rank 1" in done.stderr
     assert results["results"]["value_bias_big2"] == pytest.approx(
         {**single[1]["results"]["value_bias_big2"]}, abs=1e-6
     )
