@@ -1,0 +1,24 @@
+"""Figures: one function each, table in, matplotlib figure out; readable in grey.
+
+Colours are of Okabe and Ito's palette, and every colour comes with a marker, hatch or number
+that says the same. Text from models is drawn as it is, never read as mathematics.
+"""
+
+from rm_value_tasks.figures.foundation_profile import foundation_profile
+from rm_value_tasks.figures.lean_map import lean_map
+from rm_value_tasks.figures.prompt_heatmap import prompt_heatmap, twin_contrasts
+from rm_value_tasks.figures.rank_violins import rank_violins
+from rm_value_tasks.figures.saving import save, to_bytes
+from rm_value_tasks.figures.word_lollipop import word_lollipop, word_places
+
+__all__ = [
+    "foundation_profile",
+    "lean_map",
+    "prompt_heatmap",
+    "rank_violins",
+    "save",
+    "to_bytes",
+    "twin_contrasts",
+    "word_lollipop",
+    "word_places",
+]

@@ -1,0 +1,102 @@
+"""How the contrast varies with the wording of the question."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from rm_value_tasks.errors import DataError
+from rm_value_tasks.figures.style import INK, blank, plain, tidy_axes
+from rm_value_tasks.lean import contrast
+from rm_value_tasks.prompts import CONCISIONS, NEGATIVE, POSITIVE, SCOPES, TWINS
+
+__all__ = ["prompt_heatmap", "twin_contrasts"]
+
+
+def twin_contrasts(table: pd.DataFrame, a: str = "Agency", b: str = "Communion") -> pd.DataFrame:
+    """Compute the contrast of each pair of valence twins (``lean.contrast``).
+
+    Args:
+        table: tidy rows (``model``, ``prompt``, ``word``, ``category``, ``score``).
+        a: the category whose lean it is.
+        b: the other category.
+
+    Returns:
+        One row for each model and pair of twins that was asked: ``model``, ``adjectives``
+        (``best/worst``), ``scope``, ``concision``, ``contrast``; pairs with a difference
+        that has no value (infinite scores) have NaN.
+    """
+    found = []
+    for model, rows in table[table["category"].isin([a, b])].groupby("model", sort=False):
+        in_a, in_b = (set(rows.loc[rows["category"] == name, "word"]) for name in (a, b))
+        once = rows.drop_duplicates(["prompt", "word"])
+        scores = once.pivot(index="word", columns="prompt", values="score")
+        members = [scores.index.isin(list(words)) for words in (in_a, in_b)]
+        for good, bad in TWINS:
+            if good.id in scores and bad.id in scores:
+                with np.errstate(invalid="ignore"):
+                    whole = not (scores[good.id] - scores[bad.id]).isna().any()
+                value = contrast(scores[good.id], scores[bad.id], *members) if whole else np.nan
+                found.append(
+                    (model, f"{good.adjective}/{bad.adjective}", good.scope, good.concision, value)
+                )
+    return pd.DataFrame(found, columns=["model", "adjectives", "scope", "concision", "contrast"])
+
+
+def prompt_heatmap(contrasts: pd.DataFrame, metric: str = "agency_contrast") -> Figure:
+    """Draw the contrast of every pair of twins: adjectives by scope and concision.
+
+    Three rows a model, nine columns. Colours run from the low pole over white (0.5) to the high
+    one; the number in each cell says the same in grey.
+
+    Args:
+        contrasts: what ``twin_contrasts`` returns.
+        metric: what the numbers are, for the colour bar.
+
+    Raises:
+        DataError: if there is no contrast to draw.
+    """
+    if contrasts.empty or contrasts["contrast"].isna().all():
+        raise DataError("prompt_heatmap got no contrast; the runs hold no pair of twins.")
+    adjectives = [f"{good}/{bad}" for good, bad in zip(POSITIVE, NEGATIVE, strict=True)]
+    columns = pd.MultiIndex.from_product([list(SCOPES), list(CONCISIONS)])
+    models = list(dict.fromkeys(contrasts["model"]))
+    rows = pd.MultiIndex.from_product([models, adjectives])
+    cells = contrasts.pivot(
+        index=["model", "adjectives"], columns=["scope", "concision"], values="contrast"
+    ).reindex(index=rows, columns=columns)
+    figure = blank(7.4, 1.1 + 0.26 * len(rows) + 0.3 * len(models))
+    grid = figure.subplots(len(models), 1, sharex=True, squeeze=False)[:, 0]
+    reach = max(0.05, float(np.nanmax(np.abs(cells.to_numpy() - 0.5))))
+    image = None
+    for axes, model in zip(grid, models, strict=True):
+        image = _draw(axes, cells.loc[model].to_numpy(), adjectives, reach)
+        axes.set_title(plain(model, 80), fontsize=9, loc="left", color=INK)
+    labels = [f"{concision}\n{SCOPES[scope]}" for scope, concision in columns]
+    grid[-1].set_xticks(range(9), labels, fontsize=7)
+    assert image is not None
+    bar = figure.colorbar(image, ax=list(grid), shrink=min(1.0, 3 / len(models)), pad=0.02)
+    bar.set_label(plain(metric), fontsize=8, color=INK)
+    bar.ax.tick_params(labelsize=7)
+    return figure
+
+
+def _draw(axes: Axes, values: np.ndarray, adjectives: list[str], reach: float) -> AxesImage:
+    image = axes.imshow(
+        np.ma.masked_invalid(values), cmap="PuOr_r", vmin=0.5 - reach, vmax=0.5 + reach,
+        aspect="auto",
+    )  # fmt: skip
+    for (row, column), value in np.ndenumerate(values):
+        dark = np.isfinite(value) and abs(value - 0.5) > 0.55 * reach
+        text = f"{value:.2f}" if np.isfinite(value) else "–"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7,
+                  color="white" if dark else INK)  # fmt: skip
+    for line in (2.5, 5.5):
+        axes.axvline(line, color="white", linewidth=3)
+    axes.set_yticks(range(len(adjectives)), adjectives)
+    tidy_axes(axes, ())
+    axes.tick_params(length=0)
+    return image
