@@ -1,0 +1,120 @@
+"""Real lm_eval output, made once a session: a recorded model, a shifted one, plain ``hf``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tests import tiny
+
+PROMPTS = ["best_ever_*", "good_time_one"]
+"""Four pairs of twins."""
+
+WORDS = "word,category\nability,Agency\npower,Agency\nlove,Communion\ncare,Communion\n"
+
+
+def evaluate(folder: Path, model: str, arguments: dict[str, Any], tasks: list[str], **metadata):
+    """Run lm_eval as its command does, writing results and samples below ``folder``."""
+    import lm_eval
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+
+    import rm_value_tasks.demo
+    import rm_value_tasks.scorers
+    from rm_value_tasks import task_config_dir
+
+    tracker = EvaluationTracker(output_path=str(folder))
+    limit = metadata.pop("limit", None)
+    results = lm_eval.simple_evaluate(
+        model=model,
+        model_args=arguments,
+        tasks=tasks,
+        task_manager=TaskManager(
+            include_path=[task_config_dir(), str(Path(rm_value_tasks.demo.__file__).parent)],
+            include_defaults=False,
+            metadata=metadata,
+        ),
+        evaluation_tracker=tracker,
+        limit=limit,
+        device="cpu",
+    )
+    samples = results.pop("samples")
+    tracker.save_results_aggregated(results=results, samples=samples)
+    for task in results["configs"]:
+        tracker.save_results_samples(task, samples[task])
+    return folder
+
+
+def shifted_scores(path: Path, shift: float, seed: int = 0) -> Path:
+    """The example's scores with a shift of agency words on positive prompts, and noise."""
+    from rm_value_tasks import lexicons
+    from rm_value_tasks.demo.example_scores import EXAMPLE_SCORES
+
+    table = pd.read_csv(EXAMPLE_SCORES).set_index("response")
+    lexicon = lexicons.load("big2")
+    agency = {w for w, c in zip(lexicon.words, lexicon.categories, strict=True) if "Agency" in c}
+    noise = np.random.default_rng(seed).normal(0, 0.05, table.shape)
+    positive = [name.split("_")[0] in ("best", "greatest", "good") for name in table.columns]
+    member = table.index.isin(agency)
+    table += noise + shift * np.outer(member, positive)
+    table.to_csv(path)
+    return path
+
+
+def all_of(base: Path) -> Path:
+    """Make every run of the session once; returns the folder that holds them.
+
+    ``first/`` the example's recorded rewards; ``second/`` the same shifted towards communion;
+    ``plain/`` a tiny causal model by ``hf``, with two surface forms and a foreign task.
+    """
+    root = base / "lm_eval_runs"
+    if (root / "done").exists():
+        return root
+    from rm_value_tasks.demo.example_scores import EXAMPLE_SCORES
+
+    root.mkdir()
+    task = ["value_bias_big2"]
+    evaluate(
+        root / "first", "recorded-rewards", {"path": str(EXAMPLE_SCORES)}, task, prompts=PROMPTS
+    )
+    scores = shifted_scores(root / "shifted.csv", -0.4)
+    evaluate(root / "second", "recorded-rewards", {"path": str(scores)}, task, prompts=PROMPTS)
+    words = root / "words.csv"
+    words.write_text(WORDS)
+    causal = _causal(root / "tiny-causal")
+    evaluate(
+        root / "plain",
+        "hf",
+        {"pretrained": str(causal)},
+        [*task, "demo_capitals"],
+        prompts="best_ever_one",
+        lexicon=str(words),
+        surface_forms=["lower", "space_title"],
+    )
+    (root / "done").touch()
+    return root
+
+
+def _causal(folder: Path) -> Path:
+    from transformers import AutoModelForCausalLM
+
+    return tiny.save(folder, "llama", tiny.build("llama", AutoModelForCausalLM))
+
+
+def copy(source: Path, target: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(source, target))
+
+
+def results_of(folder: Path) -> Path:
+    (path,) = folder.glob("**/results_*.json")
+    return path
+
+
+def samples_of(folder: Path, task: str = "value_bias_big2") -> Path:
+    (path,) = folder.glob(f"**/samples_{task}_*.jsonl")
+    return path
