@@ -39,8 +39,9 @@ Tokens = Sequence[int]
 
 _LOGITS_AT_ONCE = 2**25
 """Elements of (positions, vocabulary) held at a time."""
-_ROW_TOKENS = 96
-_CPU_BATCH_TOKENS, _GPU_BATCH_TOKENS = 768, 8192
+_CPU_ROW_TOKENS, _GPU_ROW_TOKENS = 32, 96
+_CPU_BATCH_TOKENS, _GPU_BATCH_TOKENS = 384, 8192
+"""Activations of 384 tokens stay in a CPU's cache; a GPU needs thousands to be busy."""
 _CPU_SCORES, _GPU_SCORES = 2**25, 2**28
 """Elements of (batch tokens, heads, keys) of attention scores held at a time."""
 
@@ -281,13 +282,13 @@ class SharedPrefixEngine:
         to what its memory holds.
         """
         on_cpu = input_device(self.backbone).type == "cpu"
-        row = max(_ROW_TOKENS, prefix // 8)
+        row = max(_CPU_ROW_TOKENS if on_cpu else _GPU_ROW_TOKENS, prefix // 8)
         batch = _CPU_BATCH_TOKENS if on_cpu else _GPU_BATCH_TOKENS
         config = self.backbone.config.get_text_config()
         heads = getattr(config, "num_attention_heads", 1)
         most = (_CPU_SCORES if on_cpu else _GPU_SCORES) // heads
         found = []
-        for row_factor, batch_factor in ((1, 1), (1, 2), (0.5, 1), (2, 1), (0.5, 0.5), (2, 2)):
+        for row_factor, batch_factor in ((1, 1), (1, 2), (2, 1), (3, 2), (1, 0.5), (2, 4)):
             row_tokens = max(1, int(row * row_factor))
             batch_tokens = min(int(batch * batch_factor), most // (prefix + row_tokens))
             layout = Layout(row_tokens, max(1, batch_tokens), self._per_row, self._rows)
