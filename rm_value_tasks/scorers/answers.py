@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -19,6 +18,7 @@ from lm_eval.models.utils_hf import clear_torch_cache
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers.conversation import Conversation, Message
+from rm_value_tasks.scorers.hf_setup import join_accelerate, use_chat_template
 from rm_value_tasks.scorers.hf_shared_prefix import SharedPrefixLM
 from rm_value_tasks.scorers.refusals import short
 
@@ -52,12 +52,8 @@ class AnswerLM(SharedPrefixLM):
         **kwargs: Any,
     ) -> None:
         super().__init__(pretrained, softmax_dtype=softmax_dtype, **kwargs)
-        if hasattr(self, "accelerator") and self.world_size == 1:
-            # HFLM takes part in data parallelism on GPUs only, not in ``launch --cpu``.
-            self._rank = self.accelerator.process_index
-            self._world_size = self.accelerator.num_processes
-        if chat_template is not None:
-            self.tokenizer.chat_template = _read(chat_template)
+        join_accelerate(self)
+        use_chat_template(self, chat_template)
         self._whole_response = whole_response
 
     def release(self) -> None:
@@ -188,10 +184,3 @@ class AnswerLM(SharedPrefixLM):
 
 def _is_chat(pair: tuple[str, str]) -> bool:
     return isinstance(pair[0], Conversation)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"chat_template={path!r} cannot be read ({error.strerror}).") from error

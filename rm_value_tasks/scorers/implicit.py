@@ -120,7 +120,7 @@ class ImplicitRewardLM(LM):
                 context cannot be rendered for both models or is too long for one, or a
                 reward is NaN or infinite.
         """
-        refuse_single_answers(requests)
+        refuse_single_answers(requests, resumed=self.cache_hook.dbdict is not None)
         pairs = [request.args for request in requests]
         if self._second["pretrained"] is not None:
             self._refuse_foreign_renderings(pairs)

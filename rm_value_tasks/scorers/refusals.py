@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lm_eval.api.instance import Instance
 
@@ -14,20 +14,32 @@ from rm_value_tasks.errors import ModelError
 __all__ = ["refuse_non_finite", "refuse_single_answers", "refuse_tasks", "short"]
 
 
-def refuse_single_answers(requests: Sequence[Instance]) -> None:
+def refuse_single_answers(requests: Sequence[Instance], *, resumed: bool = False) -> None:
     """Refuse tasks that ask for one answer's log-likelihood on its own.
+
+    Args:
+        requests: what lm-eval asks for.
+        resumed: whether lm-eval's cache may hold the rest of a document's answers; then a
+            single document says nothing about its task.
 
     Raises:
         ModelError: naming the first such task; a reward alone means nothing.
     """
-    answers = Counter((request.task_name, request.doc_id) for request in requests)
-    for (task, _), count in answers.items():
-        if task is not None and count == 1:
-            raise ModelError(
-                f"the task {task!r} asks for one answer's log-likelihood on its own, which a "
-                "reward model cannot give: rewards only compare answers to the same prompt; leave "
-                "the task out or run it with --model hf."
-            )
+    documents: dict[str, Counter[Any]] = {}
+    several = set()
+    for request in requests:
+        if request.task_name is not None:
+            documents.setdefault(request.task_name, Counter())[request.doc_id] += 1
+            if request.idx > 0:
+                several.add(request.task_name)
+    for task, answers in documents.items():
+        if task in several or max(answers.values()) > 1 or (resumed and len(answers) == 1):
+            continue
+        raise ModelError(
+            f"the task {task!r} asks for one answer's log-likelihood on its own, which a reward "
+            "model cannot give: rewards only compare answers to the same prompt; leave the task "
+            "out or run it with --model hf."
+        )
 
 
 def refuse_tasks(requests: Sequence[Instance], model: str, what: str) -> NoReturn:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -27,6 +26,7 @@ from rm_value_tasks.scorers.conversation import (
     PairEncoder,
     Tokens,
 )
+from rm_value_tasks.scorers.hf_setup import join_accelerate, use_chat_template
 from rm_value_tasks.scorers.refusals import (
     refuse_non_finite,
     refuse_single_answers,
@@ -79,9 +79,8 @@ class RewardLM(HFLM):
             )
         self._readout_name = readout
         super().__init__(pretrained, **kwargs)
-        self._join_accelerate()
-        if chat_template is not None:
-            self.tokenizer.chat_template = _read_template(chat_template)
+        join_accelerate(self)
+        use_chat_template(self, chat_template)
         if self._readout_name == "auto":  # a loaded model was passed in
             self._readout_name = checkpoints.choose_readout(self.config, {})
         self.readout = readouts.build(
@@ -120,13 +119,6 @@ class RewardLM(HFLM):
         )
         super()._create_model(pretrained, **kwargs)
 
-    def _join_accelerate(self) -> None:
-        # HFLM takes part in data parallelism on GPUs only; ``accelerate launch --cpu`` would
-        # otherwise score everything in every process.
-        if hasattr(self, "accelerator") and self.world_size == 1:
-            self._rank = self.accelerator.process_index
-            self._world_size = self.accelerator.num_processes
-
     def _make_encoder(self, bos: str) -> Encoder:
         whole = isinstance(self.readout, readouts.ModelReadout)
         if whole and not self.tokenizer.chat_template:
@@ -151,7 +143,7 @@ class RewardLM(HFLM):
             ModelError: if a document has a single answer (a reward alone means nothing), an
                 input is too long, or a reward is NaN or infinite.
         """
-        refuse_single_answers(requests)
+        refuse_single_answers(requests, resumed=self.cache_hook.dbdict is not None)
         pairs = [request.args for request in requests]
         tokens = self.encoder.encode(pairs)
         self._refuse_long(pairs, tokens)
@@ -294,13 +286,6 @@ def _underlying(model: Any) -> Any:
             "prompt; only adapters that change layers (LoRA and its kin) can be read out."
         )
     return model.get_base_model()
-
-
-def _read_template(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ModelError(f"chat_template={path!r} cannot be read ({error.strerror}).") from error
 
 
 def _numbers(weights: str | Sequence[float] | None) -> list[float] | None:

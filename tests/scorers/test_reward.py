@@ -361,6 +361,13 @@ def test_scores_are_rewards_and_are_cached_by_lm_eval(checkpoint, tmp_path):
     assert {type(score) for score, _ in again} == {Reward}
 
 
+def test_a_run_stopped_in_the_middle_of_a_document_goes_on(checkpoint, tmp_path):
+    model = load(checkpoint("llama"))
+    cached = CachingLM(model, str(tmp_path / "cache.db"))
+    cached.loglikelihood(requests(PROMPTS[:1])[:-1])
+    assert len(cached.loglikelihood(requests(PROMPTS[:1]))) == len(ANSWERS)
+
+
 def test_the_chat_template_of_lm_eval_and_ours_meet(checkpoint):
     """With --apply_chat_template the answer is the last turn of the same conversation."""
     model = load(checkpoint("llama"))
