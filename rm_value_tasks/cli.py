@@ -189,6 +189,94 @@ def export(run: str, to: str, output: str | None, **origin: str) -> None:
     _write(exports.export(runs, to, exports.Origin(**origin)), output)
 
 
+@cli.command()
+@click.argument("first", type=_RUNS)
+@click.argument("second", type=_RUNS)
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="File; else the screen.")
+def compare(first: str, second: str, output: str | None) -> None:
+    """Say how far each lean moved from run FIRST to run SECOND, with intervals."""
+    from rm_value_tasks import comparison
+
+    _write(comparison.render(comparison.compare(_load((first,)), _load((second,)))), output)
+
+
+@cli.command()
+@click.argument("run", type=_RUNS)
+@click.option("--baseline", required=True, type=_RUNS, help="The run to compare with.")
+@click.option(
+    "--max-shift", required=True, type=click.FloatRange(min=0), help="Allowed, of 0 to 1."
+)
+@click.option("--metric", default="agency_contrast", show_default=True, help="Any lean.")
+@click.option("--task", help="Where several tasks have the metric.")
+@click.option("--junit", type=click.Path(dir_okay=False), help="Write JUnit XML there too.")
+def gate(
+    run: str, baseline: str, max_shift: float, metric: str, task: str | None, junit: str | None
+) -> None:
+    """Exit 0 if RUN's lean is where the baseline's is, 1 if it moved, 2 on unusable input.
+
+    It moved if the whole 95% interval of its shift lies outside -MAX_SHIFT to MAX_SHIFT.
+    """
+    import traceback
+
+    from rm_value_tasks import comparison
+    from rm_value_tasks import gate as gates
+
+    try:
+        found = comparison.compare(_load((baseline,)), _load((run,)))
+        verdict = gates.judge(found, metric, max_shift, task)
+        notes = found.notes
+    except RMValueTasksError as error:
+        verdict, notes = gates.Verdict("error", str(error), metric), ()
+    except Exception as error:
+        # Python's own exit code for a crash is 1, which here would mean that the lean moved.
+        traceback.print_exc()
+        verdict, notes = gates.Verdict("error", f"{type(error).__name__}: {error}", metric), ()
+    if junit:
+        _write(gates.junit(verdict), junit)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"{verdict.status}: {verdict.reason}", err=verdict.status == "error")
+    sys.exit(verdict.exit_code)
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=_RUNS)
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="File.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["html", "md"]),
+    help="One page with figures, or Markdown for a model card; by default OUTPUT's ending.",
+)
+@click.option(
+    "--family",
+    "families",
+    multiple=True,
+    metavar="PATTERN=NAME",
+    help="Base model family of models ('*llama*=Llama'); repeatable. Published ones are known.",
+)
+def report(
+    runs: tuple[str, ...], output: str, style: str | None, families: tuple[str, ...]
+) -> None:
+    """Write one self-contained page about RUNS (folders of lm_eval, with --log_samples)."""
+    pairs = [family.rpartition("=") for family in families]
+    if not all(pattern and name for pattern, _, name in pairs):
+        raise click.UsageError("--family needs PATTERN=NAME, such as '*llama*=Llama'.")
+    try:
+        from rm_value_tasks import report as reports
+    except ModuleNotFoundError as error:
+        if error.name not in ("matplotlib", "scipy", "statsmodels"):
+            raise
+        raise DataError(
+            f"report needs {error.name}, which is not installed; "
+            "pip install 'rm-value-tasks[report]'."
+        ) from error
+    style = style or ("md" if output.endswith(".md") else "html")
+    known = {pattern: name for pattern, _, name in pairs}
+    reports.write(_load(runs), output, style, known)
+    click.echo(output)
+
+
 def main() -> None:
     """Run the command; an error that a user can cause ends in one sentence and exit code 2."""
     try:
