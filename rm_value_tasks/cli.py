@@ -122,10 +122,10 @@ def _reward_model(arguments: dict[str, Any]) -> RewardLM:
 _RUNS = click.Path(path_type=str)
 
 
-def _load(paths: tuple[str, ...], *, need_samples: bool = True) -> Results:
+def _load(paths: tuple[str, ...], *, need_samples: bool = True, all_runs: bool = False) -> Results:
     from rm_value_tasks import results
 
-    loaded = results.load(paths, need_samples=need_samples)
+    loaded = results.load(paths, need_samples=need_samples, all_runs=all_runs)
     for path, reason in loaded.skipped:
         click.echo(f"skipped {path}: {reason}", err=True)
     return loaded
@@ -152,12 +152,14 @@ def _write(text: str, output: str | None) -> None:
     show_default=True,
     type=click.Choice(["markdown", "html", "csv"]),
 )
+@click.option("--all-runs", is_flag=True, help="Older runs of a model too, not only the newest.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="File; else the screen.")
-def leaderboard(runs: tuple[str, ...], style: str, output: str | None) -> None:
+def leaderboard(runs: tuple[str, ...], style: str, all_runs: bool, output: str | None) -> None:
     """Put RUNS (folders of lm_eval) in one table with the ten published reward models."""
     from rm_value_tasks import leaderboard as table
 
-    _write(table.render(table.leaderboard(_load(runs, need_samples=False).runs), style), output)
+    loaded = _load(runs, need_samples=False, all_runs=all_runs).runs
+    _write(table.render(table.leaderboard(loaded), style), output)
 
 
 @cli.command()

@@ -2,7 +2,9 @@
 
 Schema: ``every_eval_ever/schemas/eval.schema.json`` of the PyPI package every-eval-ever 0.3.0.
 It demands ``lower_is_better`` as true or false. For a metric without a direction its own lm-eval
-converter writes false and ``polarity: not_applicable`` beside it; so do we.
+converter writes false and ``polarity: not_applicable`` beside it; so do we. Records pass that
+package's own validator (``validate_aggregate`` with its semantic checks), which the tests run
+where the package is installed.
 """
 
 from __future__ import annotations

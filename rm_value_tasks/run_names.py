@@ -11,11 +11,15 @@ from rm_value_tasks.errors import DataError
 
 __all__ = ["base_name", "identity", "model_arguments", "tell_apart"]
 
-# Arguments that say where and how fast a model runs, not which one it is.
+# Arguments that say where, how fast and by whose leave a model runs, not which one it is. A
+# secret among them must not end up in a name.
 _MACHINE = {
+    "api_key",
+    "auth_token",
     "batch_size",
     "device",
     "device_map",
+    "header",
     "max_batch_size",
     "max_cpu_memory",
     "max_memory_per_gpu",
@@ -23,6 +27,8 @@ _MACHINE = {
     "parallelize",
     "sequential",
     "shared_prefix",
+    "token",
+    "use_auth_token",
 }
 
 

@@ -97,7 +97,7 @@ def test_refusals():
     with pytest.raises(ValueError, match="shapes"):
         paired_shift(good, good[:3], MEMBERS, OTHERS)
     with pytest.raises(ValueError, match="NaN"):
-        paired_shift(good, np.where(good > 2, np.nan, good) * np.nan, MEMBERS, OTHERS)
+        paired_shift(good, np.full_like(good, np.nan), MEMBERS, OTHERS)
     with pytest.raises(ValueError, match="two words"):
         paired_shift(good, good, np.arange(30) < 1, OTHERS)
 

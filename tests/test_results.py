@@ -180,7 +180,9 @@ def test_another_batch_size_is_no_other_model(root, tmp_path):
     other = later(runs.copy(root / "first", tmp_path / "other"), 60)
     edit(
         runs.results_of(other),
-        lambda content: content["config"]["model_args"].update(device="cuda", batch_size=4),
+        lambda content: content["config"]["model_args"].update(
+            device="cuda", batch_size=4, token="hf_secret"
+        ),
     )
     (run,) = load([root / "first", other]).runs
     assert run.model == "example_scores"
