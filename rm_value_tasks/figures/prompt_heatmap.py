@@ -90,13 +90,20 @@ def _draw(axes: Axes, values: np.ndarray, adjectives: list[str], reach: float) -
         aspect="auto",
     )  # fmt: skip
     for (row, column), value in np.ndenumerate(values):
-        dark = np.isfinite(value) and abs(value - 0.5) > 0.55 * reach
         text = f"{value:.2f}" if np.isfinite(value) else "–"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7,
-                  color="white" if dark else INK)  # fmt: skip
+        colour = "white" if np.isfinite(value) and _dark(image, value) else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     for line in (2.5, 5.5):
         axes.axvline(line, color="white", linewidth=3)
     axes.set_yticks(range(len(adjectives)), adjectives)
     tidy_axes(axes, ())
     axes.tick_params(length=0)
     return image
+
+
+def _dark(image: AxesImage, value: float) -> bool:
+    """Whether white is easier to read than black on the value's colour (WCAG 2 contrast)."""
+    channels = np.array(image.to_rgba(np.array([value]))[0, :3])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    # Contrast is (L1 + 0.05) / (L2 + 0.05); equal for black and white at L = 0.179.
+    return bool(linear @ [0.2126, 0.7152, 0.0722] < 0.179)
