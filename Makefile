@@ -16,10 +16,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m rm_value_tasks.demo demo-output
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --durations 0
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
