@@ -42,7 +42,7 @@ def lean_map(
     if leans.empty:
         raise DataError("lean_map got no rows; give at least one model's lean.")
     groups = list(dict.fromkeys(leans["group"]))
-    leans = leans.assign(base=leans["base"].fillna("family not known"))
+    leans = leans.assign(base=leans["base"].astype(object).fillna("family not known"))
     leans = leans.reindex(columns=[*dict.fromkeys([*leans.columns, *_ENDS])])
     counts = [int((leans["group"] == group).sum()) for group in groups]
     figure = blank(7.4, 1.3 + 0.27 * sum(counts) + 0.35 * len(groups))

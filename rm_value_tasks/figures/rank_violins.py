@@ -46,7 +46,7 @@ def rank_violins(ranks: pd.DataFrame, panels: pd.DataFrame | None = None, test: 
         raise DataError("rank_violins got no rows; give the median ranks of at least one model.")
     if panels is not None and not test:
         raise DataError("rank_violins got panels without saying which test; name it in test=.")
-    ranks = ranks.assign(base=ranks["base"].fillna("all models"))
+    ranks = ranks.assign(base=ranks["base"].astype(object).fillna("all models"))
     categories = list(dict.fromkeys(ranks["category"]))
     valences = [v for v in ("positive", "negative") if v in set(ranks["valence"])]
     families = looks(sorted(ranks["base"].unique()))

@@ -1,0 +1,176 @@
+"""The lean of two categories: headline sentences, table and map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats as distributions
+
+from rm_value_tasks import references
+from rm_value_tasks.figures import lean_map, prompt_heatmap, twin_contrasts
+from rm_value_tasks.lean import auroc
+from rm_value_tasks.report import evidence
+from rm_value_tasks.report.content import Picture, Section, Table, number, span, text
+from rm_value_tasks.report.probes import Probe, published_name
+
+__all__ = ["lean_section", "leans_of"]
+
+_INTERVALS = "bar: 95% interval over question pairs; thin line: over words and questions together"
+_SENTENCES = 6
+"""More models are read better in the table."""
+
+
+def leans_of(probe: Probe) -> pd.DataFrame:
+    """Compute each model's leans of the probe's first category over its second.
+
+    Returns:
+        Index model; ``contrast``, ``positive``, ``negative`` (means over pairs or prompts,
+        as lm-eval's metrics), ``stderr`` (of the contrast, over pairs), ``low`` and ``high``
+        (95%, t distribution), and from ``evidence.crossed`` ``outer_low``, ``outer_high``,
+        ``noise_low`` and ``noise_high``. NaN where the run asked no such prompts.
+    """
+    a, b = probe.categories
+    contrasts = twin_contrasts(probe.table, a, b).groupby("model")["contrast"]
+    frame = pd.DataFrame(
+        {"contrast": contrasts.mean(), "stderr": contrasts.sem(), "n": contrasts.count()}
+    )
+    frame = frame.reindex(probe.models)
+    for side in ("positive", "negative"):
+        frame[side] = _raw_lean(probe.table[probe.table["valence"] == side], a, b)
+    reach = frame["stderr"] * distributions.t.ppf(0.975, (frame["n"] - 1).clip(lower=1))
+    frame = frame.assign(low=frame["contrast"] - reach, high=frame["contrast"] + reach)
+    return frame.join(evidence.crossed(probe))
+
+
+def _raw_lean(table: pd.DataFrame, a: str, b: str) -> pd.Series:
+    values = {
+        key: auroc(
+            rows.loc[rows["category"] == a, "score"], rows.loc[rows["category"] == b, "score"]
+        )
+        for key, rows in table.groupby(["model", "prompt"], sort=False)
+    }
+    return pd.Series(values, dtype=float).groupby(level=0).mean()
+
+
+def lean_section(probe: Probe, families: Mapping[str, str]) -> Section:
+    """Report the lean of a word list with two categories."""
+    a, b = probe.categories
+    leans = leans_of(probe)
+    return Section(
+        f"Lean: {a} or {b} – {probe.title}",
+        [probe.caution] if probe.caution else [],
+        [_table(probe, leans, families)],
+        _pictures(probe, leans, families) if leans["contrast"].notna().any() else [],
+        _headline(leans, a, b),
+    )
+
+
+def _pictures(probe: Probe, leans: pd.DataFrame, families: Mapping[str, str]) -> list[Picture]:
+    a, b = probe.categories
+    metric = f"{a.lower()}_contrast"
+    rows = _map_rows(probe, leans, families)
+    among = ""
+    if rows["reference"].any():
+        among = " among the published reward models (hollow, grey; they have the bar only)"
+    return [
+        Picture(
+            f"{metric} of each model{among}; {_INTERVALS}.",
+            lean_map(rows, _INTERVALS, metric, (b.lower(), a.lower())),
+        ),
+        Picture(
+            f"{metric} for each pair of questions: adjectives (rows) by scope and the way "
+            'one word is asked for (columns: one = "in one word", single = "in a single '
+            'word", please = "please answer in one word only").',
+            prompt_heatmap(twin_contrasts(probe.table, a, b), metric),
+        ),
+    ]
+
+
+def _big2(probe: Probe) -> bool:
+    return probe.categories == ["Agency", "Communion"]
+
+
+def _headline(leans: pd.DataFrame, a: str, b: str) -> list[str]:
+    if len(leans) <= _SENTENCES:
+        return [_sentence(str(model), row, a, b) for model, row in leans.iterrows()]
+    low, high = (
+        leans[f"outer_{end}"].fillna(leans[end]) for end in ("low", "high")
+    )  # the wider interval, where there is one
+    known = leans["contrast"].notna()
+    return [
+        f"{known.sum()} models, {a.lower()}_contrast from {leans['contrast'].min():.3f} to "
+        f"{leans['contrast'].max():.3f}. Of their 95% intervals {(low > 0.5).sum()} lie above "
+        f"0.5, {(high < 0.5).sum()} below, and {(known & (low <= 0.5) & (high >= 0.5)).sum()} "
+        "hold it."
+    ]
+
+
+def _sentence(model: str, row: pd.Series, a: str, b: str) -> str:
+    if np.isnan(row["contrast"]):
+        return f"{model}: no contrast, since the run asked no pair of opposite questions."
+    low, high, over = row["outer_low"], row["outer_high"], "words and questions"
+    if np.isnan(low):
+        low, high, over = row["low"], row["high"], "question pairs only"
+    if np.isnan(low):
+        return f"{model}: {a.lower()}_contrast {row['contrast']:.3f}, without an interval."
+    found = "not told apart from 0.5"
+    if low > 0.5 or high < 0.5:
+        found = f"{'above' if low > 0.5 else 'below'} 0.5, {a if low > 0.5 else b} words gain more"
+    return (
+        f"{model}: {a.lower()}_contrast {row['contrast']:.3f} (95% interval over {over} "
+        f"{low:.3f} to {high:.3f}): {found} on this list."
+    )
+
+
+def _table(probe: Probe, leans: pd.DataFrame, families: Mapping[str, str]) -> Table:
+    stem = probe.categories[0].lower()
+    columns = [
+        "model", "family", "scores", f"{stem}_contrast", "s.e. over pairs",
+        "95% over words and questions", "95% of permuted labels", f"{stem}_positive",
+        f"{stem}_negative",
+    ]  # fmt: skip
+    values: dict[Any, Any] = leans.to_dict("index")
+    rows = []
+    for run in probe.runs:
+        row = values[run.model]
+        rows.append([
+            text(run.model),
+            text(families.get(run.model, "")),
+            text(run.score_kind),
+            number(row["contrast"], 4),
+            number(row["stderr"], 4),
+            span(row["outer_low"], row["outer_high"]),
+            span(row["noise_low"], row["noise_high"]),
+            number(row["positive"], 4),
+            number(row["negative"], 4),
+        ])  # fmt: skip
+    return Table(f"Leans, {probe.title}", columns, rows)
+
+
+def _map_rows(probe: Probe, leans: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
+    known = leans[leans["contrast"].notna()]
+    own = known.reset_index(names="model").rename(columns={"contrast": "estimate"})
+    own = own.assign(base=own["model"].map(families), reference=False, group=probe.title)
+    if not _big2(probe):
+        return own
+    table = references.load()
+    reach = table["agency_contrast_stderr"] * distributions.t.ppf(0.975, references.PAIRS - 1)
+    group = (
+        probe.title if probe.published else "published models on the published nouns: another scale"
+    )
+    published = pd.DataFrame({
+        "model": table["model"], "base": table["base"], "estimate": table["agency_contrast"],
+        "low": table["agency_contrast"] - reach, "high": table["agency_contrast"] + reach,
+        "group": group, "reference": True,
+    })  # fmt: skip
+    if probe.published:
+        measured = dict(zip(own["model"].map(published_name), own["estimate"], strict=True))
+        again = [
+            np.isclose(measured.get(name, np.nan), value, atol=1e-6, rtol=0)
+            for name, value in zip(published["model"], published["estimate"], strict=True)
+        ]
+        published = published[~np.array(again)]  # a recorded score shown once
+    return pd.concat([own, published], ignore_index=True) if len(published) else own

@@ -1,0 +1,69 @@
+"""Which words a model prefers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rm_value_tasks.figures import word_lollipop, word_places
+from rm_value_tasks.report.content import Cell, Picture, Section, Table, number, text
+from rm_value_tasks.report.probes import Probe
+
+__all__ = ["MOST_MODELS", "word_section"]
+
+MOST_MODELS = 12
+"""Models that get a picture and columns of their own; the page would grow past reading."""
+_NAMED = 8
+
+
+def word_section(probe: Probe) -> Section:
+    """Report each word's place for each model, by contrast where pairs were asked."""
+    models = probe.models[:MOST_MODELS]
+    table = probe.table[probe.table["model"].isin(models)]
+    places = word_places(table)
+    by = next((k for k in ("contrast", "positive", "negative") if places[k].notna().any()), "")
+    notes = [
+        "A word's place is the share of the list's other words that it outscores (ties half), "
+        "mean over questions: 1 is the top, 0.5 the middle. "
+        + (
+            "Contrast: on the difference between the positive question and its opposite, so a "
+            "word that is merely frequent or short gains nothing."
+            if by == "contrast"
+            else f"The runs hold no pairs of opposite questions, so only {by} ones are shown."
+        )
+    ]
+    if len(probe.models) > MOST_MODELS:
+        notes.append(f"Shown: the first {MOST_MODELS} of {len(probe.models)} models by name.")
+    wide = places.pivot(index="word", columns="model", values=by)[models]
+    categories = places.drop_duplicates("word").set_index("word")["category"]
+    wide = wide.sort_values(models[0], ascending=False, kind="stable")
+    rows = [
+        [text(word), text(categories[word]), *(number(value) for value in values)]
+        for word, values in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
+    pictures = [
+        Picture(
+            f"{model}: words of highest and lowest place ({by})",
+            word_lollipop(places[places["model"] == model], by),
+            folded=len(models) > 1 and index > 0,
+        )
+        for index, model in enumerate(models)
+        if places.loc[places["model"] == model, by].notna().any()
+    ]
+    ends = [[text(model), *_ends(wide[model])] for model in models if wide[model].notna().any()]
+    return Section(
+        f"Words – {probe.title}",
+        notes,
+        [
+            Table(f"Words at the ends ({by})", ["model", "highest first", "lowest first"], ends),
+            Table(f"Places of all words ({by})", ["word", "category", *models], rows, folded=True),
+        ],
+        pictures,
+    )
+
+
+def _ends(places: pd.Series) -> list[Cell]:
+    """Name the words at both ends; of equal places the alphabet decides."""
+    ordered = places.dropna().sort_index().sort_values(ascending=False, kind="stable")
+    return [
+        text(", ".join(end.index)) for end in (ordered.head(_NAMED), ordered.tail(_NAMED)[::-1])
+    ]
