@@ -16,10 +16,11 @@ from rm_value_tasks.scores import Reward
 from tests import tiny
 
 # Enough that a shared prefix pays, of mixed lengths.
-ANSWERS = (
-    "freedom|love|family and friendship|a|Xylophones!|trust|power|care|success|ability|kin|talent|"
-    "friend of mine|ambition|what|best|ever|dog|cat|jugs|system|model|user|box|five|lazy|fox"
-).split("|")
+ANSWERS = [
+    "freedom", "love", "family and friendship", "a", "Xylophones!", "trust", "power", "care",
+    "success", "ability", "kin", "talent", "friend of mine", "ambition", "what", "best", "ever",
+    "dog", "cat", "jugs", "system", "model", "user", "box", "five", "lazy", "fox",
+]  # fmt: skip
 EVERY = [*tiny.DECODERS, *tiny.ENCODERS]
 
 
