@@ -60,7 +60,7 @@ def lean_map(
     grid[0, 0].set_xlim(lowest - pad, highest + pad)
     direction = plain(f"{poles[0]}  ←  0.5  →  {poles[1]}")
     label = f"{plain(metric)}: {direction}\n{interval}"
-    grid[-1, 0].set_xlabel(label, fontsize=8, color=INK)
+    figure.supxlabel(label, fontsize=8, color=INK)
     _legend(figure, leans, families)
     return figure
 

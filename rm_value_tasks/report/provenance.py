@@ -74,8 +74,9 @@ def runs_section(results: Results) -> Section:
         [[text(cell) for cell in row] for row in seen],
     )  # fmt: skip
     note = (
-        f"Hashes are the first {_DIGITS} digits of SHA-256; lm-eval's results files have them in "
-        "full. An empty cell means that lm-eval recorded nothing."
+        f"Hashes are the first {_DIGITS} digits of SHA-256: the word list's is of its words and "
+        "categories, the others stand in full in lm-eval's results files. A missing column or "
+        "empty cell means that lm-eval recorded nothing."
     )
     return Section("Runs, versions and hashes", [note], [tasks, settings])
 
