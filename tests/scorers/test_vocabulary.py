@@ -492,4 +492,5 @@ def test_processes_take_turns_and_the_last_ones_absence_is_noticed(checkpoint, t
         take(0)
     take(2)
     expected = frame(scored(checkpoint("llama"), tmp_path / "alone"))
-    pd.testing.assert_frame_equal(frame(take(0)), expected)
+    # The automatic batch size may differ from run to run, and rounding with it.
+    pd.testing.assert_frame_equal(frame(take(0)), expected, rtol=0, atol=1e-5)
