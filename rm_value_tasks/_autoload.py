@@ -32,24 +32,33 @@ def _register_models(module):
 
 def _add_tasks(module):
     from functools import wraps
-
-    from rm_value_tasks import task_config_dir
+    from inspect import signature
 
     original = module.TaskManager.__init__
+    parameters = signature(original)
 
     @wraps(original)
-    def init(self, verbosity=None, include_path=None, include_defaults=True, *args, **kwargs):
-        ours = task_config_dir()
-        given = include_path if include_path else []
-        if not isinstance(given, (list, tuple)):
-            given = [given]
-        known = {os.path.realpath(str(path)) for path in given}
-        if include_defaults and os.path.realpath(ours) not in known:
-            given = [ours, *given]
-        original(self, verbosity, list(given) or None, include_defaults, *args, **kwargs)
-        self.include_path = include_path
+    def init(self, *args, **kwargs):
+        try:
+            bound = parameters.bind(self, *args, **kwargs)
+            given = bound.arguments.get("include_path")
+            if bound.arguments.get("include_defaults", True):
+                bound.arguments["include_path"] = _with_ours(given)
+        except Exception:  # not the signature we know: leave lm-eval alone
+            return original(self, *args, **kwargs)
+        original(*bound.args, **bound.kwargs)
+        self.include_path = given
 
     module.TaskManager.__init__ = init
+
+
+def _with_ours(given):
+    from rm_value_tasks import task_config_dir
+
+    ours = task_config_dir()
+    given = given if isinstance(given, (list, tuple)) else [given] if given else []
+    known = {os.path.realpath(str(path)) for path in given}
+    return list(given) if os.path.realpath(ours) in known else [ours, *given]
 
 
 _waiting = {"lm_eval.models": _register_models, "lm_eval.tasks.manager": _add_tasks}
@@ -60,32 +69,32 @@ class _Finder:
     """A meta-path finder that lets lm-eval's modules load and then runs our hook."""
 
     def find_spec(self, name, path=None, target=None):
-        hook = _waiting.pop(name, None)
-        if hook is None:
+        if name not in _waiting:
             return None
         for finder in list(sys.meta_path):
             find = getattr(finder, "find_spec", None)
             spec = None if finder is self or find is None else find(name, path, target)
             if spec is not None:
-                _run_after(spec.loader, hook)
-                break
-        if not _waiting:
-            sys.meta_path.remove(self)
-        return spec
+                _run_after(name, spec.loader)
+                return spec
+        return None
 
 
-def _run_after(loader, hook):
+def _run_after(name, loader):
     execute = getattr(loader, "exec_module", None)
     if execute is None:
         return
 
     def exec_module(module):
         execute(module)
+        # A loader may serve other modules too, and a module may be loaded again.
+        hook = _waiting.pop(name, None) if module.__name__ == name else None
         try:
-            hook(module)
+            if hook is not None:
+                hook(module)
         except Exception as error:  # an lm-eval we do not know must still work
             sys.stderr.write(
-                f"rm-value-tasks: could not register with {module.__name__} "
+                f"rm-value-tasks: could not register with {name} "
                 f"({type(error).__name__}: {error}); pass --include_path "
                 '"$(rm-value-tasks task-path)" for the tasks.\n'
             )

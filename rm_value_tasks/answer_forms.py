@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from rm_value_tasks.errors import DataError
 
-__all__ = ["SURFACE_FORMS", "joint_of", "read_delimiter", "read_slot", "writers"]
+__all__ = ["SURFACE_FORMS", "distinct_forms", "joint_of", "read_delimiter", "read_slot", "writers"]
+
+
+def _title(word: str) -> str:
+    # str.title would write "Mother'S Love".
+    return re.sub(r"[^\W\d_]+('[^\W\d_]+)*", lambda match: match[0].capitalize(), word)
+
 
 SURFACE_FORMS: dict[str, Callable[[str], str]] = {
     "as_given": lambda word: word,
     "lower": str.lower,
-    "title": str.title,
+    "title": _title,
     "space": lambda word: " " + word,
-    "space_title": lambda word: " " + word.title(),
+    "space_title": lambda word: " " + _title(word),
 }
 """Name -> how the word is written as an answer."""
+
+
+def distinct_forms(forms: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return the forms without those that write every word as an earlier one does.
+
+    Raises:
+        DataError: if two forms write some words alike and others not; those words' answers
+            would count twice.
+    """
+    kept: list[str] = []
+    for form in dict.fromkeys(forms):
+        for other in kept:
+            alike = [SURFACE_FORMS[form](word) == SURFACE_FORMS[other](word) for word in words]
+            if all(alike):
+                break
+            if any(alike):
+                raise DataError(
+                    f"the surface forms {other} and {form} write {words[alike.index(True)]!r} "
+                    f"alike but {words[alike.index(False)]!r} not, so some answers would count twice; "
+                    "choose forms that differ for every word."
+                )
+        else:
+            kept.append(form)
+    return kept
 
 
 def joint_of(forms: Sequence[str], delimiter: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -23,6 +25,7 @@ from lm_eval.api.task import ConfigurableTask
 from rm_value_tasks import lexicons
 from rm_value_tasks.answer_forms import (
     SURFACE_FORMS,
+    distinct_forms,
     joint_of,
     read_delimiter,
     read_slot,
@@ -81,10 +84,14 @@ def documents(
     _warn_of_near_misses(metadata)
     lexicon = lexicons.load(str(metadata.get(lexicon_option or "", default_lexicon)))
     forms = _as_list(metadata.get("surface_forms", "as_given"))
+    patterns = _as_list(metadata.get("prompts", "*"))
+    if not forms or not patterns:
+        raise DataError("--metadata has an empty list of surface_forms or prompts: name some.")
     if unknown := [form for form in forms if form not in SURFACE_FORMS]:
         raise DataError(
             f"surface_forms has {unknown[0]!r}, which is none of {', '.join(SURFACE_FORMS)}."
         )
+    forms = distinct_forms(forms, lexicon.words)
     slot = read_slot(metadata.get("answer_slot", ""))
     more = {}
     if tokenizers := _as_list(metadata.get("single_token_in") or []):
@@ -102,13 +109,16 @@ def documents(
             "forms": list(dict.fromkeys(forms)),
             **more,
         }
-        for cell in _select(cells, _as_list(metadata.get("prompts", "*")))
+        for cell in _select(cells, patterns)
     ]
     return {"test": datasets.Dataset.from_list(rows)}
 
 
 def _as_list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(item) for item in value]
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(i, str) for i in items):
+        raise DataError(f"--metadata has {value!r} where a text or a list of texts is needed.")
+    return list(items)
 
 
 def _select(
@@ -148,6 +158,11 @@ def metric_names(categories: Sequence[str], design: str) -> list[str]:
         (``agency_rank_positive``, ...) of each.
     """
     stems = [_stem(name) for name in categories]
+    if len(set(stems)) < len(stems):
+        raise DataError(
+            f"the categories {', '.join(map(repr, categories))} would share "
+            "metric names; rename one."
+        )
     if design == "single":
         return [f"{stem}_rank_{side}" for stem in stems for side in ("positive", "negative")]
     if len(stems) == 2:
@@ -229,6 +244,8 @@ def _rivals(lexicon: Lexicon, name: str) -> np.ndarray:
         for other in lexicon.category_names
         if other != name and (not slash or other.endswith("/" + side))
     ]
+    if not rivals:  # no other category has this side
+        rivals = [lexicon.in_category(o) for o in lexicon.category_names if o != name]
     return np.any(rivals, axis=0) & ~lexicon.in_category(name)
 
 
@@ -263,6 +280,16 @@ class ValueProbe(ConfigurableTask):
         self._metric_fn_kwargs: dict[str, Any] = {name: {} for name in names}
         self._aggregation_list = dict.fromkeys(names, get_aggregation("mean"))
         self._higher_is_better = dict.fromkeys(names)
+
+    def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
+        """Build the requests; ``--cache_requests`` keeps those of other documents apart."""
+        documents = [self.task_docs[:], self.config.target_delimiter]
+        digest = hashlib.sha256(json.dumps(documents).encode()).hexdigest()[:16]
+        super().build_all_requests(tokenizer_name=f"{tokenizer_name}-{digest}", **kwargs)
+
+    def process_results(self, doc: dict[str, Any], results: Any) -> dict[str, float]:
+        """Return the document's metrics; none with ``--predict_only``."""
+        return {} if "bypass" in self._metric_fn_list else super().process_results(doc, results)
 
     def fewshot_context(self, doc: dict[str, Any], *args: Any, **kwargs: Any) -> list[str]:
         """Return one rendered context for each of the document's prompts."""

@@ -148,3 +148,29 @@ def test_entry_points_say_the_same_as_the_hook():
     assert project["entry-points"]["lm_eval.models"] == _autoload.MODELS
     installed = metadata.entry_points(group="lm_eval.models")
     assert {point.name for point in installed} >= set(_autoload.MODELS)
+
+
+def test_looking_for_the_module_first_does_not_lose_the_hook():
+    done = run("""
+        from importlib.util import find_spec
+        find_spec("lm_eval.models")
+        import lm_eval.models
+        from lm_eval.api.registry import model_registry
+        print("reward" in model_registry)
+    """)
+    assert done.stdout.split() == ["True"]
+
+
+def test_a_task_manager_of_another_signature_works_as_without_us(tmp_path):
+    package = tmp_path / "lm_eval"
+    (package / "tasks").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "tasks" / "__init__.py").write_text("")
+    (package / "tasks" / "manager.py").write_text(
+        "class TaskManager:\n    def __init__(self, *, paths=()):\n        self.paths = paths\n"
+    )
+    done = run(
+        "from lm_eval.tasks.manager import TaskManager; print(TaskManager(paths=[1]).paths)",
+        PYTHONPATH=str(tmp_path),
+    )
+    assert (done.stdout.strip(), done.returncode) == ("[1]", 0)

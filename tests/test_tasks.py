@@ -231,3 +231,55 @@ def test_the_lexicon_option_reaches_only_its_own_task():
     assert set(both) == set(EMBEDDED)
     untouched = load("value_bias_foundations", lexicon="big2", prompts="best_ever_one")
     assert "care_virtue_contrast" in untouched["value_bias_foundations"].aggregation()
+
+
+def test_forms_that_write_some_words_alike_are_refused(tmp_path):
+    path = tmp_path / "mixed.csv"
+    path.write_text("word,category\nGod,A\nlove,B\n")
+    with pytest.raises(DataError, match="as_given and lower write 'love' alike but 'God' not"):
+        tasks.documents(
+            design="twins", default_lexicon=str(path), surface_forms=["as_given", "lower"]
+        )
+    same = tasks.documents(
+        design="twins", default_lexicon="big2", surface_forms=["as_given", "lower"]
+    )
+    assert same["test"][0]["forms"] == ["as_given"]
+
+
+@pytest.mark.parametrize("bad", [{"prompts": []}, {"prompts": 3}, {"surface_forms": []}])
+def test_options_of_the_wrong_kind_are_refused(bad):
+    with pytest.raises(DataError, match="--metadata has"):
+        tasks.documents(design="twins", default_lexicon="big2", **bad)
+
+
+def test_a_side_without_rivals_is_compared_with_all_others():
+    doc = {
+        "prompts": ["best_ever_one", "worst_ever_one"],
+        "words": ["a", "b"],
+        "categories": [["Power/Virtue"], ["Power/Vice"]],
+        "forms": ["as_given"],
+    }
+    values = tasks.value_metrics(doc, [(Reward(score), False) for score in (2, 1, 0, 0)])
+    assert values["power_virtue_positive"] == 1.0
+    with pytest.raises(DataError, match="share metric names"):
+        tasks.metric_names(["Care Virtue", "Care/Virtue"], "single")
+
+
+def test_cached_requests_of_other_documents_are_kept_apart():
+    names = set()
+    for prompts in ("best_ever_one", "good_ever_one"):
+        (task,) = load("value_bias_big2", prompts=prompts).values()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                tasks.ConfigurableTask,
+                "build_all_requests",
+                lambda self, *, tokenizer_name, **kwargs: names.add(tokenizer_name),
+            )
+            task.build_all_requests(tokenizer_name="x")
+    assert len(names) == 2
+
+
+def test_predict_only_computes_no_metrics():
+    (task,) = load("value_bias_big2", prompts="best_ever_one").values()
+    task.override_metric("bypass")
+    assert task.process_results(task.eval_docs[0], [(0.0, False)]) == {}

@@ -18,16 +18,14 @@ def main(folder: Path) -> None:
     model = build(folder / "tiny-reward-model")
     runs = str(folder / "runs")
     here = str(Path(__file__).parent)
-    commands = [
-        f"--model reward --model_args pretrained={model} --device cpu --batch_size 32 "
-        f"--tasks value_bias,demo_capitals --include_path {shlex.quote(here)} "
-        f"--output_path {shlex.quote(runs)} --log_samples",
-        f"--model recorded-rewards --model_args path={EXAMPLE_SCORES} --tasks value_bias_big2 "
-        f"--output_path {shlex.quote(runs)} --log_samples",
-    ]
-    for command in commands:
-        print(f"\n$ lm_eval {command}\n", flush=True)
-        subprocess.run([sys.executable, "-m", "lm_eval", *shlex.split(command)], check=True)  # noqa: S603
+    output = ["--output_path", runs, "--log_samples"]
+    reward = ["--model", "reward", "--model_args", f"pretrained={model}", "--device", "cpu"]
+    reward += ["--batch_size", "32", "--tasks", "value_bias,demo_capitals", "--include_path", here]
+    recorded = ["--model", "recorded-rewards", "--model_args", f"path={EXAMPLE_SCORES}"]
+    recorded += ["--tasks", "value_bias_big2"]
+    for command in (reward + output, recorded + output):
+        print(f"\n$ lm_eval {shlex.join(command)}\n", flush=True)
+        subprocess.run([sys.executable, "-m", "lm_eval", *command], check=True)  # noqa: S603
     print(f"\nResults and every word's score are in {runs}.")
 
 

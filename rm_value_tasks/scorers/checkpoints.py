@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 import transformers
@@ -15,7 +16,14 @@ from transformers.utils import cached_file
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["CheckedLoader", "choose_readout", "value_head", "value_head_tensors"]
+__all__ = [
+    "CheckedLoader",
+    "adapter_labels",
+    "choose_readout",
+    "refuse_lost_adapter_weights",
+    "value_head",
+    "value_head_tensors",
+]
 
 _VALUE_HEADS = ("v_head.", "value_head.")
 _SHARDED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -155,7 +163,7 @@ def _weight_files(name: str, **where: Any) -> list[str]:
 
 def _read(path: str) -> dict[str, torch.Tensor]:
     if not path.endswith(".safetensors"):
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
         return {key: tensors[key] for key in tensors if key.startswith(_VALUE_HEADS)}
     with safe_open(path, framework="pt") as file:
         keys = [key for key in file.keys() if key.startswith(_VALUE_HEADS)]  # noqa: SIM118
@@ -206,3 +214,23 @@ def adapter_labels(adapter: str) -> int | None:
         if re.search(r"(^|\.)(score|classifier)\.(?:.*\.)?weight$", key) and tensor.dim() == 2:
             return int(tensor.shape[0])
     return None
+
+
+def refuse_lost_adapter_weights(adapter: str, name: str, model: Any) -> None:
+    """Refuse a PEFT adapter of which the model took only a part, or nothing.
+
+    PEFT leaves out what it finds no layer for; the scores would be the base's.
+
+    Raises:
+        ModelError: naming the first weights without a place.
+    """
+    from peft import get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    lost = set(load_peft_weights(adapter, device="cpu")) - set(get_peft_model_state_dict(model))
+    if lost:
+        raise ModelError(
+            f"the adapter {adapter!r} has weights for which {name!r} has no place "
+            f"({_some(sorted(lost))}), so its scores would not be its own; load it on the model "
+            "that it was trained on."
+        )

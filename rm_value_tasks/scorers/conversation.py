@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Protocol
 
 import jinja2
@@ -163,12 +164,15 @@ class ChatEncoder:
         """Return template hash, BOS rule and the first ids of the first conversation."""
         template = self._tokenizer.get_chat_template()
         bos = self._tokenizer.bos_token_id
+        if not self._first_ids:  # all scores came from lm-eval's cache
+            self.encode([(_SENTINELS[0], " " + _SENTINELS[1])])
+        leading = list(takewhile(lambda token: token == bos, self._first_ids))
         return {
             "encoding": "chat",
             "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
             "chat_template_args": self._args,
             "bos": self._bos,
-            "bos_count": sum(token == bos for token in self._first_ids) if bos is not None else 0,
+            "bos_count": len(leading),
             "first_token_ids": self._first_ids,
         }
 

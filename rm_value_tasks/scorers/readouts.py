@@ -16,7 +16,8 @@ name            reward                                                      fami
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -89,14 +90,17 @@ class HiddenReadout:
 
     def from_hidden(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the rewards of last-token hidden states, (m, hidden) to (m,), float32."""
-        logits = self._head(hidden.to(self._device, self._dtype))
+        with torch.autocast(self._device.type, enabled=False):  # else it undoes float32
+            logits = self._head(hidden.to(self._device, self._dtype))
         return self._reduce(logits.float())
 
 
 class ModelReadout:
-    """Runs the whole classifier and reduces its logits (encoders)."""
+    """Runs the whole classifier and reduces its logits (encoders, custom code).
 
-    needs_equal_lengths = False
+    Other classes than encoders may look for the last token by the padding id, so they get
+    batches of equal lengths and a padding id that the batch lacks (see AttributeReadout).
+    """
 
     def __init__(
         self, model: nn.Module, reduce: Callable[[torch.Tensor], torch.Tensor], *, name: str
@@ -104,10 +108,15 @@ class ModelReadout:
         self.name = name
         self._model = model
         self._reduce = reduce
+        native = type(model).__module__.startswith("transformers.")
+        self.needs_equal_lengths = not native or "Decoder" in type(model).__name__
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Return the rewards of a batch, shape (B,), float32."""
-        return self._reduce(self._model(**batch).logits.float())
+        if not self.needs_equal_lengths:
+            return self._reduce(self._model(**batch).logits.float())
+        with _no_padding_id(self._model, batch["input_ids"]):
+            return self._reduce(self._model(**batch).logits.float())
 
 
 class AttributeReadout:
@@ -131,12 +140,8 @@ class AttributeReadout:
         Raises:
             ModelError: if the output lacks the attribute or has another shape.
         """
-        config: Any = self._model.config
-        before, config.pad_token_id = config.pad_token_id, _absent_id(batch["input_ids"])
-        try:
+        with _no_padding_id(self._model, batch["input_ids"]):
             output = self._model(**batch)
-        finally:
-            config.pad_token_id = before
         value = getattr(output, self._attribute, None)
         size = len(batch["input_ids"])
         if not isinstance(value, torch.Tensor) or value.numel() != size:
@@ -149,6 +154,16 @@ class AttributeReadout:
         return value.reshape(size).float()
 
 
+@contextmanager
+def _no_padding_id(model: Any, input_ids: torch.Tensor) -> Iterator[None]:
+    config = model.config
+    before, config.pad_token_id = config.pad_token_id, _absent_id(input_ids)
+    try:
+        yield
+    finally:
+        config.pad_token_id = before
+
+
 def _absent_id(input_ids: torch.Tensor) -> int:
     used = set(input_ids.unique().tolist())
     return next(token for token in range(len(used) + 1) if token not in used)
@@ -158,11 +173,18 @@ def _one_logit(label: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
     def reduce(logits: torch.Tensor) -> torch.Tensor:
         if logits.dim() == 1:
             return logits
+        if logits.dim() != 2:
+            raise ModelError(
+                f"the model gives logits of shape {tuple(logits.shape)}, not one row for each "
+                "conversation: it is no sequence classifier."
+            )
         if label is None and logits.shape[-1] != 1:
             raise ModelError(
                 f"the model has {logits.shape[-1]} labels, and which one is the reward is not "
                 "known; give label=INDEX, or readout=weighted,weights=W1;W2;..."
             )
+        if not 0 <= (label or 0) < logits.shape[-1]:
+            raise ModelError(f"label={label} is none of the model's {logits.shape[-1]} labels.")
         return logits[:, label or 0]
 
     return reduce
@@ -216,6 +238,8 @@ def build(
         head = getattr(model, "v_head", head)
         if head is None:
             raise ModelError(f"{type(model).__name__} has no value head for readout=position.")
-    if isinstance(head, nn.Module):
+    # A model's own code may do more in forward() than apply its head.
+    native = type(model).__module__.startswith("transformers.")
+    if isinstance(head, nn.Module) and (native or name == "position"):
         return HiddenReadout(model.base_model, head, reduce, name=name, head_dtype=head_dtype)
     return ModelReadout(model, reduce, name=name)

@@ -78,6 +78,7 @@ class RewardLM(HFLM):
                 f"readout={readout!r} is none of auto, {', '.join(readouts.READOUTS)}."
             )
         self._readout_name = readout
+        self._sizing_alone = False
         super().__init__(pretrained, **kwargs)
         join_accelerate(self)
         use_chat_template(self, chat_template)
@@ -118,6 +119,8 @@ class RewardLM(HFLM):
             self._readout_name, tensors, adapter_head=labels is not None
         )
         super()._create_model(pretrained, **kwargs)
+        if adapter:
+            checkpoints.refuse_lost_adapter_weights(adapter, pretrained, self._model)
 
     def _make_encoder(self, bos: str) -> Encoder:
         whole = isinstance(self.readout, readouts.ModelReadout)
@@ -131,6 +134,8 @@ class RewardLM(HFLM):
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> Conversation:
         """Render a history, keeping its messages so that the answer can be its last turn."""
+        if isinstance(self.encoder, PairEncoder):  # there is no template to render with
+            return Conversation("\n".join(turn["content"] for turn in chat_history), chat_history)
         text = super().apply_chat_template(chat_history, add_generation_prompt)
         return Conversation(text, chat_history)
 
@@ -246,6 +251,18 @@ class RewardLM(HFLM):
             dtype=self.mixed_precision_dtype,
             enabled=self.mixed_precision_dtype is not None,
         )
+
+    def _detect_batch_size(self, requests: Any = None, pos: int = 0) -> int:
+        # HFLM gathers over the processes here; ours need not all have batches to size.
+        self._sizing_alone = True
+        try:
+            return super()._detect_batch_size(requests, pos)
+        finally:
+            self._sizing_alone = False
+
+    def all_gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Gather a tensor over the processes, except while each sizes its own batches."""
+        return tensor.reshape(-1) if self._sizing_alone else super().all_gather(tensor)
 
     def _model_call(self, inps: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         # HFLM's search for the largest batch calls this.

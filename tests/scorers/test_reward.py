@@ -399,3 +399,44 @@ def test_results_say_how_the_scores_were_made(checkpoint):
     assert info["first_token_ids"][0] == model.tokenizer.bos_token_id
     assert len(info["chat_template_sha256"]) == 64
     assert json.dumps(info["first_token_ids"])
+
+
+def test_custom_code_beyond_a_score_head_is_not_bypassed(tmp_path):
+    code = CUSTOM_CODE.replace("regression_layer", "score").replace("19, bias", "1, bias")
+    code = code.replace("score: torch.Tensor = None", "logits: torch.Tensor = None").replace(
+        "Output(score=rewards.mean(-1), rewards=rewards)",
+        "Output(logits=-rewards.relu() - rewards)",
+    )
+    folder = custom_checkpoint(tmp_path / "negated", code)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["Mine"]}))
+    from safetensors.torch import load_file, save_file
+
+    tensors = {f"model.{k}": v for k, v in load_file(folder / "model.safetensors").items()}
+    tensors["score.weight"] = torch.randn((1, 32), generator=torch.Generator().manual_seed(3))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    backbone = transformers.AutoModel.from_pretrained(folder)
+
+    def pick(output):
+        value = (tensors["score.weight"] @ output.last_hidden_state[0, -1])[0]
+        return -value.relu() - value
+
+    assert rewards(load(folder, trust_remote_code=True)) == pytest.approx(
+        naive(folder, pick, backbone), abs=1e-5
+    )
+
+
+def test_mixed_precision_leaves_the_head_in_float32(checkpoint):
+    model = load(checkpoint("llama"), mixed_precision_dtype="bfloat16", shared_prefix=False)
+    values = rewards(model)
+    assert values != [torch.tensor(value).bfloat16().item() for value in values]
+
+
+def test_an_adapter_of_another_model_is_refused(tmp_path):
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["q_proj"])
+    tuned = peft.get_peft_model(tiny.build("llama", num_hidden_layers=3), config)
+    tuned.save_pretrained(tmp_path / "adapter")
+    tiny.save(tmp_path / "base", "llama", tiny.build("llama", transformers.AutoModelForCausalLM))
+    with pytest.raises(ModelError, match=r"no place.*layers\.2"):
+        load(tmp_path / "base", peft=str(tmp_path / "adapter"))
