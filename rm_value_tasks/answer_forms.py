@@ -42,8 +42,8 @@ def distinct_forms(forms: Sequence[str], words: Sequence[str]) -> list[str]:
             if any(alike):
                 raise DataError(
                     f"the surface forms {other} and {form} write {words[alike.index(True)]!r} "
-                    f"alike but {words[alike.index(False)]!r} not, so some answers would count twice; "
-                    "choose forms that differ for every word."
+                    f"alike but {words[alike.index(False)]!r} not, so some answers would count "
+                    "twice; choose forms that differ for every word."
                 )
         else:
             kept.append(form)
