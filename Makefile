@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[report,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[report,server,training,dev]"
 	touch $@
 
 demo: $(VENV)/.installed
