@@ -20,7 +20,9 @@ def compare(first: str, second: str, output: str | None) -> None:
     """Say how far each lean moved from run FIRST to run SECOND, with intervals."""
     from rm_value_tasks import comparison
 
-    write_text(comparison.render(comparison.compare(load_runs((first,)), load_runs((second,)))), output)
+    write_text(
+        comparison.render(comparison.compare(load_runs((first,)), load_runs((second,)))), output
+    )
 
 
 @click.command()
