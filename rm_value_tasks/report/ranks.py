@@ -7,27 +7,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from rm_value_tasks.figures import rank_violins
-from rm_value_tasks.lean import ranks
 from rm_value_tasks.report.content import Picture, Section, Table, number, text
 from rm_value_tasks.report.families import compare_families
+from rm_value_tasks.report.models import rank_parts
 from rm_value_tasks.report.probes import Probe
+from rm_value_tasks.stats.ranks import median_ranks
 
-__all__ = ["median_ranks", "rank_section"]
-
-
-def median_ranks(table: pd.DataFrame) -> pd.DataFrame:
-    """Compute the median rank of each category's words, per model and prompt.
-
-    Words are ranked among the list's words, 1 = highest score, ties averaged.
-
-    Returns:
-        Columns ``model``, ``prompt``, ``valence``, ``category`` and ``rank``.
-    """
-    keys = ["model", "prompt", "valence"]
-    once = table.drop_duplicates([*keys, "word"])
-    once = once.assign(rank=once.groupby(keys, sort=False)["score"].transform(ranks))
-    ranked = table[[*keys, "word", "category"]].merge(once[[*keys, "word", "rank"]])
-    return ranked.groupby([*keys, "category"], sort=False)["rank"].median().reset_index()
+__all__ = ["rank_section"]
 
 
 def rank_section(probe: Probe, families: Mapping[str, str]) -> Section:
@@ -54,8 +40,9 @@ def rank_section(probe: Probe, families: Mapping[str, str]) -> Section:
         "compared."
     ]
     if panels:
-        tables += panels.tables
-        notes += panels.notes
+        modelled, said = rank_parts(found)
+        tables += [*panels.tables, *modelled]
+        notes += [*panels.notes, *said]
     else:
         notes.append(f"Families are not compared: {why_not}.")
     return Section(f"Ranks – {probe.title}", notes, tables, pictures)
