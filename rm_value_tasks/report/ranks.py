@@ -11,9 +11,13 @@ from rm_value_tasks.report.content import Picture, Section, Table, number, text
 from rm_value_tasks.report.families import compare_families
 from rm_value_tasks.report.models import rank_parts
 from rm_value_tasks.report.probes import Probe
+from rm_value_tasks.stats.foundations import foundation_ranks
 from rm_value_tasks.stats.ranks import median_ranks
 
 __all__ = ["rank_section"]
+
+_LEFT_OUT = "Sanctity/Vice"
+_MERGED = {"Care/Virtue", "Care/Vice", "Sanctity/Virtue", _LEFT_OUT}
 
 
 def rank_section(probe: Probe, families: Mapping[str, str]) -> Section:
@@ -33,7 +37,11 @@ def rank_section(probe: Probe, families: Mapping[str, str]) -> Section:
             rank_violins(found, panels.stars if panels else None, panels.test if panels else ""),
         )
     ]
-    tables = [_means(probe, found, families)]
+    tables = [_means(probe.title, found, families)]
+    if set(probe.categories) >= _MERGED:
+        merged = foundation_ranks(probe.table, published=True)
+        tables.append(_means(f"{probe.title}: virtue and vice merged, no {_LEFT_OUT}, as published",
+                             merged, families))  # fmt: skip
     notes = [
         "The median rank of a category's words among all the list's words, 1 = highest score, "
         "ties averaged; mean over questions of one kind. Ranks of different word lists cannot be "
@@ -48,7 +56,7 @@ def rank_section(probe: Probe, families: Mapping[str, str]) -> Section:
     return Section(f"Ranks – {probe.title}", notes, tables, pictures)
 
 
-def _means(probe: Probe, found: pd.DataFrame, families: Mapping[str, str]) -> Table:
+def _means(title: str, found: pd.DataFrame, families: Mapping[str, str]) -> Table:
     cells = found.groupby(["model", "category", "valence"])["rank"].mean()
     sides = ("positive", "negative")
     rows = [
@@ -58,8 +66,8 @@ def _means(probe: Probe, found: pd.DataFrame, families: Mapping[str, str]) -> Ta
             text(category),
             *(number(cells.get((model, category, side), float("nan")), 1) for side in sides),
         ]
-        for model in probe.models
-        for category in probe.categories
+        for model in found["model"].unique()
+        for category in found["category"].unique()
     ]
     columns = ["model", "family", "category", *(f"{side} questions" for side in sides)]
-    return Table(f"Mean median rank, {probe.title}", columns, rows)
+    return Table(f"Mean median rank, {title}", columns, rows)

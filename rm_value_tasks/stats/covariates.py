@@ -13,7 +13,9 @@ __all__ = ["NAMES", "word_covariates"]
 NAMES = ("length", "frequency", "tokens")
 
 
-def word_covariates(words: Sequence[str], names: Sequence[str], tokenizer: str = "") -> pd.DataFrame:
+def word_covariates(
+    words: Sequence[str], names: Sequence[str], tokenizer: str = ""
+) -> pd.DataFrame:
     """Measure words, for ``crossed.crossed_model``.
 
     Args:
