@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from scipy import stats as distributions
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.report.content import Cell, Table, number, p_value, span, text
@@ -32,7 +33,7 @@ def rank_parts(ranks: pd.DataFrame) -> Parts:
         "random intercept of models, as in the paper": False,
         "models' own slopes too": True,
     }
-    tables, notes = [], []
+    tables, notes, own = [], [], ""
     for kind, slopes in kinds.items():
         try:
             found = rank_model(known, random_slopes=slopes)
@@ -42,12 +43,16 @@ def rank_parts(ranks: pd.DataFrame) -> Parts:
         tables.append(_coefficients(f"Mixed-effects model of median ranks, {kind}",
                                     found.coefficients, 2))  # fmt: skip
         notes.append(_fit_note(kind, found))
+        if slopes:
+            last, df = found.coefficients.iloc[-1], found.coefficients["df"].min()
+            p = 2 * distributions.t.sf(abs(last["t"]), df)
+            own = f"; against the {df:.0f} degrees of freedom of models, the last p is {p:.3f}"
     if tables:
         notes.append(
             "The mixed-effects model with a random intercept takes one model on one question as "
             "the unit, so its interactions' p values overstate certainty about other models. With "
             "models' own slopes each model has its own category and valence effects, and the "
-            "interactions have to stand out from those."
+            f"interactions have to stand out from those{own}."
         )
     return tables, notes
 
