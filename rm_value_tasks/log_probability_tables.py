@@ -165,7 +165,7 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None) -> LogProbabilities:
         if prompt not in texts:
             raise DataError(_no_prompt(path, prompt, texts))
     tokens = rows.drop_duplicates("token_id").set_index("token_id")[["token", "decoded"]]
-    scores = rows.pivot(index="token_id", columns="prompt_id", values="score")
+    scores = rows.pivot(index="token_id", columns="prompt_id", values="score").astype(float)
     table = tokens.join(scores[list(texts)]).reset_index()
     table.columns = pd.Index([*TOKEN_COLUMNS, *texts])
     return LogProbabilities(_name(path, settings), table, texts)
