@@ -33,6 +33,7 @@ TOKEN_COLUMNS = ("token_id", "token_name", "token_decoded")
 _LONG = {"token_id", "token", "decoded", "prompt_id", "prompt", "score"}
 _TEXTS = {prompt.id: prompt.text for prompt in PROMPTS}
 _IDS = {text: name for name, text in _TEXTS.items()}
+_RUN_FILE = "tokens.parquet"
 _LOST = "\N{REPLACEMENT CHARACTER}"
 _ROUNDING = 1e-6
 _ROWS = 16384
@@ -84,9 +85,18 @@ class LogProbabilities:
         return pd.Series(np.logaddexp.reduceat(logs, starts), index=pd.Index(distinct, dtype=str))
 
 
-def is_token_table(columns: Sequence[str]) -> bool:
-    """Return whether columns are those of a file that ``read`` takes."""
-    return set(TOKEN_COLUMNS) <= set(columns) or set(columns) >= _LONG
+def is_token_table(path: str | Path) -> bool:
+    """Return whether a path looks like what ``read`` takes, from its columns alone."""
+    path = Path(path)
+    if path.is_dir():
+        return (path / _RUN_FILE).is_file()
+    try:
+        if path.suffix == ".parquet":
+            names = pq.read_schema(path).names
+            return set(names) >= _LONG or set(names) >= set(TOKEN_COLUMNS)
+        return path.suffix == ".csv" and set(_header(path)[0]) >= set(TOKEN_COLUMNS)
+    except (OSError, ValueError, pa.ArrowException):
+        return False
 
 
 def read(path: str | Path, prompts: Sequence[str] | None = None) -> LogProbabilities:
@@ -103,7 +113,7 @@ def read(path: str | Path, prompts: Sequence[str] | None = None) -> LogProbabili
     """
     path = Path(path)
     if path.is_dir():
-        path = path / "tokens.parquet"
+        path = path / _RUN_FILE
     readers = {".csv": _read_csv, ".parquet": _read_parquet}
     if path.suffix not in readers:
         raise DataError(f"{path} is neither .csv nor .parquet nor the folder of a tokens run.")
@@ -119,14 +129,12 @@ def read(path: str | Path, prompts: Sequence[str] | None = None) -> LogProbabili
 
 
 def _read_csv(path: Path, wanted: Sequence[str] | None) -> LogProbabilities:
-    with path.open("rb") as file:
-        first = file.readline()
-    header = next(csv.reader([first.decode("utf-8-sig")]), [])
+    header, windows = _header(path)
     if repeated := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
         raise DataError(f"{path} has the column {repeated[0]!r} twice; keep one.")
     columns = _columns(path, header, wanted)
     # A lone carriage return is a token, which some writers do not quote.
-    ending = None if first.endswith(b"\r\n") else "\n"
+    ending = None if windows else "\n"
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # fields without a column
         parts = pd.read_csv(
@@ -141,6 +149,13 @@ def _read_csv(path: Path, wanted: Sequence[str] | None) -> LogProbabilities:
         kept = [part[[*TOKEN_COLUMNS, *columns]] for part in parts]
     table = pd.concat(kept, ignore_index=True)
     return _wide(path.stem.replace("--", "/"), table, columns)
+
+
+def _header(path: Path) -> tuple[list[str], bool]:
+    """Return a CSV file's column names, and whether its lines end as on Windows."""
+    with path.open("rb") as file:
+        first = file.readline()
+    return next(csv.reader([first.decode("utf-8-sig")]), []), first.endswith(b"\r\n")
 
 
 def _read_parquet(path: Path, wanted: Sequence[str] | None) -> LogProbabilities:

@@ -1,12 +1,8 @@
-"""Tokens that one language model finds more likely than another: optimal and pessimal ones.
-
-Table 1 of Christian et al. (arXiv 2601.20838): two models' next-token distributions after one
-prompt, joined on the text that tokens stand for, scored by an implicit reward and ordered.
-"""
+"""Texts that are tokens of two models, ordered by implicit reward."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,7 +11,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.log_probability_tables import LogProbabilities
 from rm_value_tasks.log_ratios import log_ratio, mwlr
 
-__all__ = ["SCORES", "average_forms", "join", "rank_tokens", "word_score"]
+__all__ = ["SCORES", "average_forms", "join", "rank_tokens", "word_scores"]
 
 SCORES: dict[str, Callable[[Any, Any], Any]] = {"mwlr": mwlr, "log_ratio": log_ratio}
 """Name -> implicit reward of two log-probabilities."""
@@ -52,7 +48,7 @@ def rank_tokens(
     prompt: str,
     *,
     score: str = "mwlr",
-    forms: bool = False,
+    each_form: bool = False,
 ) -> pd.DataFrame:
     """Order the texts that both models know by implicit reward, highest first.
 
@@ -61,7 +57,7 @@ def rank_tokens(
         second: the model whose likely tokens get low scores.
         prompt: a prompt id that both have.
         score: a name in ``SCORES``.
-        forms: keep every text apart, as the authors' script does for Table 1, instead of
+        each_form: keep every text apart, as the authors' script does for Table 1, instead of
             averaging a word's surface forms (``average_forms``).
 
     Returns:
@@ -79,7 +75,7 @@ def rank_tokens(
         "score": SCORES[score](joint["first"].to_numpy(), joint["second"].to_numpy()),
         "weight": joint.max(axis=1).to_numpy(),
     })  # fmt: skip
-    ordered = scored.assign(forms=1) if forms else average_forms(scored)
+    ordered = scored.assign(forms=1) if each_form else average_forms(scored)
     ordered = ordered.sort_values(["score", "word"], ascending=[False, True], kind="stable")
     ordered.insert(0, "rank", range(1, len(ordered) + 1))
     return ordered[["rank", "word", "forms", "score"]].reset_index(drop=True)
@@ -102,33 +98,34 @@ def average_forms(scored: pd.DataFrame) -> pd.DataFrame:
     text = scored["word"].astype(str)
     key = text.str.strip().str.lower()
     grouped = scored.assign(key=key.where(key != "", text)).groupby("key", sort=False)
-    spelt = scored.loc[grouped["weight"].idxmax(), "word"].str.strip()
-    raw = scored.loc[grouped["weight"].idxmax(), "word"]
+    likeliest = scored.loc[grouped["weight"].idxmax(), "word"]
+    spelt = likeliest.str.strip()
     return pd.DataFrame({
-        "word": spelt.where(spelt != "", raw).to_numpy(),
+        "word": spelt.where(spelt != "", likeliest).to_numpy(),
         "forms": grouped.size().to_numpy(),
         "score": grouped["score"].mean().to_numpy(),
     })  # fmt: skip
 
 
-def word_score(
+def word_scores(
     first: LogProbabilities,
     second: LogProbabilities,
     prompt: str,
-    word: str,
+    words: Sequence[str],
     *,
     score: str = "mwlr",
-) -> float:
-    """Return one word's score, the mean over its surface forms (``average_forms``).
+) -> dict[str, float]:
+    """Return words' scores, each the mean over its surface forms (``average_forms``).
 
     Raises:
-        DataError: as ``rank_tokens``, or if no form of the word is a token of both models.
+        DataError: as ``rank_tokens``, or if no form of a word is a token of both models.
     """
     ranked = rank_tokens(first, second, prompt, score=score)
-    found = ranked[ranked["word"].str.lower() == word.strip().lower()]
-    if found.empty:
-        raise DataError(
-            f"{word!r} is no token of both {first.name} and {second.name} in any surface form; "
-            "choose another word."
-        )
-    return float(found["score"].iloc[0])
+    found = dict(zip(ranked["word"].str.lower(), ranked["score"], strict=True))
+    for word in words:
+        if word.strip().lower() not in found:
+            raise DataError(
+                f"{word!r} is no token of both {first.name} and {second.name} in any surface "
+                "form; choose another word."
+            )
+    return {word: float(found[word.strip().lower()]) for word in words}
