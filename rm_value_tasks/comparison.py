@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import Lexicon
-from rm_value_tasks.paired_bootstrap import paired_shift
+from rm_value_tasks.stats.intervals import paired_shift
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.results import Results, Run
 
@@ -55,7 +55,7 @@ def compare(first: Results, second: Results, *, seed: int = 0) -> Comparison:
 
     Leans are those of the tasks with twins (``agency_contrast``, ``agency_positive``,
     ``agency_negative``, and each foundation's). Where words or prompts differ, those that both
-    runs have are compared, and ``notes`` says so. Intervals: ``paired_bootstrap``.
+    runs have are compared, and ``notes`` says so. Intervals: ``stats.intervals``.
 
     Args:
         first: one model's results, the baseline.
