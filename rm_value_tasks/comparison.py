@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import Lexicon
-from rm_value_tasks.stats.intervals import paired_shift
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.results import Results, Run
+from rm_value_tasks.stats.intervals import paired_shift
 
 __all__ = ["COLUMNS", "Comparison", "compare", "render"]
 

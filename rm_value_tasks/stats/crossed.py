@@ -90,7 +90,9 @@ def crossed_model(
     models, pairs, words = places.shape
     member = kinds == a
     names = list(dict.fromkeys(of_model))
-    rotated = _rotated(places.mean(axis=1), member, of_model, _standardized(covariates, kinds.index))
+    rotated = _rotated(
+        places.mean(axis=1), member, of_model, _standardized(covariates, kinds.index)
+    )
     fit = best_fit(rotated.model, [rotated.start])
     pair = _pair_variance(places.mean(axis=0), member.to_numpy())
     coefficients = _coefficients(fit, rotated.terms, names, pair / pairs, models - len(names))

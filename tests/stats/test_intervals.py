@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm_value_tasks.lean import auroc
-from rm_value_tasks.stats.intervals import DETECTABLE, lean_interval, paired_shift
+from rm_value_tasks.stats.intervals import DETECTABLE, paired_shift
 
 MEMBERS = np.arange(30) < 12
 OTHERS = ~MEMBERS
