@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm_value_tasks.cli import cli
@@ -59,7 +59,7 @@ def test_a_words_score_is_the_mean_over_its_forms():
 def test_white_space_is_no_form_of_another():
     scored = pd.DataFrame({"word": ["\n", " ", " a", "A"], "score": [1.0, 2, 3, 5]})
     found = average_forms(scored.assign(weight=[0.0, 0, 0, 1]))
-    assert found.to_dict("list") == {
+    assert found.sort_values("score").to_dict("list") == {
         "word": ["\n", " ", "A"], "forms": [1, 1, 2], "score": [1, 2, 4]
     }  # fmt: skip
 
@@ -68,6 +68,7 @@ texts = st.sampled_from(["love", " love", "Love", "freedom", " Freedom", "a", "b
 tables = st.dictionaries(texts, st.floats(-1500, -3), min_size=3)
 
 
+@settings(deadline=None, max_examples=40)
 @given(tables, tables, st.sampled_from(["mwlr", "log_ratio"]), st.booleans())
 def test_swapping_the_models_turns_the_order_round(first, second, score, each_form):
     a, b = (
@@ -158,7 +159,7 @@ def command(*arguments):
 def test_the_command_writes_table_one_as_markdown(files):
     done = command(*files, "--top", "2")
     assert done.exit_code == 0, done.output
-    # (9/32 ln 8)/2 = 0.29243 and -9/32 ln 8 = -0.58485; three words, so one at each end.
+    # (9/32 ln 8)/2 = 0.29242 and -9/32 ln 8 = -0.58484; three words, so one at each end.
     assert done.stdout == (
         "**What, in one word, is the greatest thing ever?**\n\n"
         "Score: mixture-weighted log-ratio of the first against the second model. 3 words are "
@@ -167,7 +168,7 @@ def test_the_command_writes_table_one_as_markdown(files):
         "| rank | optimal: likelier for org/llama | score "
         "| rank | pessimal: likelier for org/gemma | score |\n"
         "| ---: | --- | ---: | ---: | --- | ---: |\n"
-        "| 1 | Freedom | 0.29243 | 3 | love | -0.58485 |\n"
+        "| 1 | Freedom | 0.29242 | 3 | love | -0.58484 |\n"
     )
 
 
@@ -175,7 +176,7 @@ def test_the_command_writes_latex_with_each_form(files, tmp_path):
     done = command(*files, "--each-form", "--format", "latex", "-o", str(tmp_path / "t.tex"))
     assert done.exit_code == 0, done.output
     text = (tmp_path / "t.tex").read_text()
-    assert r"1 & \texttt{Freedom} & 0.58485 & 3 & \texttt{the} & 0.00000 \\" in text
+    assert r"1 & \texttt{Freedom} & 0.58484 & 3 & \texttt{the} & 0.00000 \\" in text
     assert r"2 & \texttt{\textvisiblespace{}freedom} & 0.00000 & 4 & \texttt{love}" in text
     for name in ("table", "tabular"):
         assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1

@@ -89,22 +89,20 @@ def average_forms(scored: pd.DataFrame) -> pd.DataFrame:
     nothing but white space stay apart.
 
     Args:
-        scored: ``word``, ``score`` and ``weight``; the form of the largest weight gives the
-            word's spelling.
+        scored: ``word``, ``score`` and ``weight``; the form of the largest weight (of equal
+            ones, the first in the alphabet) gives the word's spelling.
 
     Returns:
         One row for each word: ``word``, ``forms``, ``score``.
     """
-    text = scored["word"].astype(str)
-    key = text.str.strip().str.lower()
-    grouped = scored.assign(key=key.where(key != "", text)).groupby("key", sort=False)
-    likeliest = scored.loc[grouped["weight"].idxmax(), "word"]
-    spelt = likeliest.str.strip()
-    return pd.DataFrame({
-        "word": spelt.where(spelt != "", likeliest).to_numpy(),
-        "forms": grouped.size().to_numpy(),
-        "score": grouped["score"].mean().to_numpy(),
-    })  # fmt: skip
+    ordered = scored.sort_values(["weight", "word"], ascending=[False, True], kind="stable")
+    bare = ordered["word"].str.strip()
+    blank = bare == ""
+    grouped = ordered.assign(
+        word=bare.mask(blank, ordered["word"]), key=bare.str.lower().mask(blank, ordered["word"])
+    ).groupby("key", sort=False)
+    found = grouped.agg(word=("word", "first"), forms=("word", "size"), score=("score", "mean"))
+    return found.reset_index(drop=True)
 
 
 def word_scores(
