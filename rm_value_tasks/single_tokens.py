@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from rm_value_tasks import log_probability_tables
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import Lexicon
 
@@ -30,7 +31,9 @@ def keep_single_tokens(
 
     Args:
         lexicon: the words.
-        tokenizers: folders or hub ids, as ``AutoTokenizer`` takes them.
+        tokenizers: folders or hub ids, as ``AutoTokenizer`` takes them, or tables of
+            log-probabilities (``log_probability_tables.read``), which say what their tokens
+            stand for.
         forms: how each word is written as an answer.
 
     Returns:
@@ -39,11 +42,8 @@ def keep_single_tokens(
     Raises:
         DataError: if a tokenizer cannot be loaded, or a category would lose all its words.
     """
-    loaded = [_load(name) for name in tokenizers]
-    kept = [
-        all(is_single_token(form(word), tokenizer) for form in forms for tokenizer in loaded)
-        for word in lexicon.words
-    ]
+    checks = [_check(name) for name in tokenizers]
+    kept = [all(check(form(word)) for form in forms for check in checks) for word in lexicon.words]
     rest = replace(
         lexicon,
         words=tuple(word for word, keep in zip(lexicon.words, kept, strict=True) if keep),
@@ -82,6 +82,19 @@ def is_single_token(text: str, tokenizer: PreTrainedTokenizerBase) -> bool:
     )
     one = len(ids) == len(before) + 1 and ids[:-1] == before
     return one and ids[-1] != tokenizer.unk_token_id
+
+
+def _check(name: str) -> Callable[[str], bool]:
+    """Return the function that says whether a text is one token."""
+    if log_probability_tables.is_token_table(name):
+        return _texts(name).__contains__
+    return functools.partial(is_single_token, tokenizer=_load(name))
+
+
+@functools.lru_cache(maxsize=8)
+def _texts(path: str) -> frozenset[str]:
+    table = log_probability_tables.read(path)
+    return frozenset(table.of_texts(next(iter(table.prompts))).index)
 
 
 @functools.lru_cache(maxsize=8)

@@ -61,6 +61,13 @@ def ranks(families=("Gemma", "Llama")):
     )  # fmt: skip
 
 
+def pairs():
+    """Implicit rewards of two words for two pairs of models."""
+    rows = [("a", "x", "freedom", 0.2), ("a", "x", "love", -0.3)]
+    rows += [("b", "x", "freedom", 0.1), ("b", "x", "love", 0.05)]
+    return pd.DataFrame(rows, columns=["first", "second", "word", "score"])
+
+
 def texts(figure):
     found = [text.get_text() for axes in figure.axes for text in axes.texts]
     found += [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
@@ -81,7 +88,10 @@ def every_figure(name=lambda text: text):
         figures.word_lollipop(places),
         figures.foundation_profile(profile),
         figures.prompt_heatmap(twin_contrasts(table)),
-    ]
+        figures.mwlr_lollipop(pairs().assign(
+            first=lambda t: t["first"].map(name), word=lambda t: t["word"].map(name)
+        )),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("ending", ["svg", "png"])
@@ -298,3 +308,32 @@ def test_profile_puts_virtues_and_vices_side_by_side():
 def test_nothing_to_draw_is_said(draw):
     with pytest.raises(DataError, match="no rows"):
         draw(pd.DataFrame())
+
+
+def test_each_word_of_a_pair_stands_at_its_score():
+    figure = figures.mwlr_lollipop(pairs())
+    (axes,) = figure.axes
+    marks = [
+        (line.get_xdata()[0], line.get_ydata()[0])
+        for line in axes.lines
+        if line.get_marker() not in ("None", None, "")
+    ]
+    assert marks == [(0.2, 0), (-0.3, 0), (0.1, 1), (0.05, 1)]
+    sticks = [collection.get_segments()[0].tolist() for collection in axes.collections]
+    assert sticks == [[[-0.3, 0], [0.2, 0]], [[0.05, 1], [0.1, 1]]]
+    assert texts(figure) == ["a against x", "b against x", "freedom", "love"]
+    top, bottom = axes.get_ylim()[1], axes.get_ylim()[0]
+    assert top < 0 < bottom  # the first pair is on top
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (pairs().head(0), "no rows"),
+        (pd.concat([pairs(), pairs()]), "a word twice"),
+        (pairs().assign(score=[0.1, float("nan"), 0, 0]), "not finite"),
+    ],
+)
+def test_a_lollipop_of_pairs_needs_one_number_a_word(table, message):
+    with pytest.raises(DataError, match=message):
+        figures.mwlr_lollipop(table)

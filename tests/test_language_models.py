@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from click.testing import CliRunner
 from lm_eval.tasks import TaskManager
 
 from rm_value_tasks import task_config_dir
+from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import by_id
 from tests import tiny
@@ -50,15 +52,15 @@ def lexicon(tmp_path):
     return str(path)
 
 
-def run(folder, chat=False, **metadata):
+def run(folder, chat=False, model="hf", **metadata):
     manager = TaskManager(
         include_path=task_config_dir(),
         include_defaults=False,
         metadata={"prompts": "best_ever_one", **metadata},
     )
     results = lm_eval.simple_evaluate(
-        model="hf",
-        model_args={"pretrained": str(folder)},
+        model=model,
+        model_args={"pretrained" if model == "hf" else "path": str(folder)},
         device="cpu",
         batch_size=8,
         tasks=["value_bias_big2"],
@@ -156,3 +158,36 @@ def test_words_chosen_by_another_form_than_is_asked_for_are_refused(models, lexi
     for metadata in ({"target_delimiter": " "}, {"surface_forms": ["space"]}):
         scores, _, _ = run(models["bytes"], lexicon=lexicon, single_token_in=tokenizers, **metadata)
         assert list(scores) == ["power", "success", "ability", "love", "trust", "care"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "chat"),
+    [("bytes", "", False), ("bytes", ".csv", True), ("sentencepiece", ".csv", False)],
+)
+def test_a_table_of_tokens_gives_the_scores_that_hf_gives(
+    models, lexicon, tmp_path, kind, ending, chat
+):
+    folder, wide = models[kind], tmp_path / "wide.csv"
+    arguments = ["tokens", "--model", "hf", "--model-args", f"pretrained={folder}", "--device"]
+    arguments += ["cpu", "--prompts", "best_ever_one,worst_ever_one", "-o", str(tmp_path / "run")]
+    arguments += ["--wide", str(wide), *(["--apply-chat-template"] if chat else [])]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    table = wide if ending else tmp_path / "run"
+    metadata = {"lexicon": lexicon, "single_token_in": [str(table)]}
+    if not chat:
+        metadata["surface_forms"] = ["space"]
+    scores, sample, results = run(table, chat, "recorded-rewards", **metadata)
+    assert sample["doc"]["dropped"] == SPLIT
+    assert results["config"]["score_kind"] == "log-probability"
+    own, _, expected = run(folder, chat, **{**metadata, "single_token_in": [str(folder)]})
+    constant = 0.0
+    if chat:  # hf adds the newline's log-probability
+        constant = next_token(folder, f"user:\n{QUESTION}\nassistant:")("\n")
+    assert list(scores) == list(own) == KNOWN
+    assert [score + constant for score in scores.values()] == pytest.approx(
+        list(own.values()), abs=1e-4
+    )
+    name = "agency_contrast,none"
+    task = "value_bias_big2"
+    assert results["results"][task][name] == expected["results"][task][name]

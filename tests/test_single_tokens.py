@@ -23,6 +23,9 @@ def train(kind, *lines):
     elif kind == "sentencepiece":
         tokenizer.normalizer = normalizers.Replace(" ", "▁")
         tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+        tokenizer.decoder = decoders.Sequence(
+            [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        )
         special += [f"<0x{byte:02X}>" for byte in range(256)]
         alphabet = []
     elif kind == "dummy prefix":

@@ -198,3 +198,15 @@ def save(
     (model or build(name, **changes)).save_pretrained(folder)
     tokenizer_of(name).save_pretrained(folder)
     return folder
+
+
+def save_language_model(folder: Path, name: str, *, seed: int = 0) -> Path:
+    """Save a causal model of an architecture; ``bert`` is WordPiece, read left to right."""
+    changes = {"is_decoder": True} if name == "bert" else {}
+    model = build(name, transformers.AutoModelForCausalLM, seed=seed, **changes)
+    save(folder, name, model)
+    if name == "bert":  # lm-eval asks for the token that stands before a text
+        tokenizer = bert_tokenizer()
+        tokenizer.add_special_tokens({"bos_token": "[CLS]", "eos_token": "[SEP]"})
+        tokenizer.save_pretrained(folder)
+    return folder

@@ -8,6 +8,7 @@ import click
 
 from rm_value_tasks import __version__
 from rm_value_tasks.cli.files import download, task_path
+from rm_value_tasks.cli.optimal_tokens import optimal_tokens
 from rm_value_tasks.cli.publish import export, leaderboard
 from rm_value_tasks.cli.report import report
 from rm_value_tasks.cli.shifts import compare, gate
@@ -22,6 +23,7 @@ _VERBS = (
     export,
     gate,
     leaderboard,
+    optimal_tokens,
     report,
     task_path,
     tokens,

@@ -7,7 +7,7 @@ import sys
 import click
 
 from rm_value_tasks.cli.inputs import RUNS, load_runs, write_text
-from rm_value_tasks.errors import RMValueTasksError
+from rm_value_tasks.errors import DataError, RMValueTasksError
 
 __all__ = ["compare", "gate"]
 
@@ -15,14 +15,25 @@ __all__ = ["compare", "gate"]
 @click.command()
 @click.argument("first", type=RUNS)
 @click.argument("second", type=RUNS)
+@click.option(
+    "--anova", is_flag=True, help="Also median ranks by model, category and valence (type II)."
+)
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="File; else the screen.")
-def compare(first: str, second: str, output: str | None) -> None:
+def compare(first: str, second: str, anova: bool, output: str | None) -> None:
     """Say how far each lean moved from run FIRST to run SECOND, with intervals."""
     from rm_value_tasks import comparison
 
-    write_text(
-        comparison.render(comparison.compare(load_runs((first,)), load_runs((second,)))), output
-    )
+    ours, theirs = load_runs((first,)), load_runs((second,))
+    text = comparison.render(comparison.compare(ours, theirs))
+    if anova:
+        try:
+            from rm_value_tasks import model_anova
+        except ModuleNotFoundError as error:
+            raise DataError(
+                f"--anova needs {error.name}; pip install 'rm-value-tasks[report]'."
+            ) from error
+        text += model_anova.render(model_anova.model_anova(ours, theirs))
+    write_text(text, output)
 
 
 @click.command()

@@ -6,6 +6,7 @@ that says the same. Text from models is drawn as it is, never read as mathematic
 
 from rm_value_tasks.figures.foundation_profile import foundation_profile
 from rm_value_tasks.figures.lean_map import lean_map
+from rm_value_tasks.figures.mwlr_lollipop import mwlr_lollipop
 from rm_value_tasks.figures.prompt_heatmap import prompt_heatmap
 from rm_value_tasks.figures.rank_violins import rank_violins
 from rm_value_tasks.figures.saving import save, to_bytes
@@ -14,6 +15,7 @@ from rm_value_tasks.figures.word_lollipop import word_lollipop, word_places
 __all__ = [
     "foundation_profile",
     "lean_map",
+    "mwlr_lollipop",
     "prompt_heatmap",
     "rank_violins",
     "save",

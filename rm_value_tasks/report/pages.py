@@ -13,14 +13,10 @@ from markupsafe import Markup
 
 from rm_value_tasks import __version__
 from rm_value_tasks.figures import to_bytes
+from rm_value_tasks.markup import markdown, visible
 from rm_value_tasks.report.content import Picture, Section
 
 __all__ = ["html_page", "markdown_text"]
-
-# Everything that Markdown (CommonMark, GitHub's tables, footnotes and mathematics) could read
-# as markup; "<", ">" and "&" become entities.
-_MARKS = re.compile(r"([\\`*_\[\]#|~$])")
-_ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 
 def html_page(title: str, sections: Sequence[Section]) -> str:
@@ -35,7 +31,7 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
     style = (folder / "report.css").read_text(encoding="utf-8")
     environment = _environment(autoescape=True)
     environment.filters["data_uri"] = _data_uri
-    environment.filters["visible"] = _visible
+    environment.filters["visible"] = visible
     return environment.get_template("report.html.j2").render(
         title=title,
         sections=sections,
@@ -49,7 +45,7 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
 def markdown_text(title: str, sections: Sequence[Section]) -> str:
     """Render the same sections for a model card: tables, no figures."""
     environment = _environment(autoescape=False)
-    environment.filters["md"] = _markdown
+    environment.filters["md"] = markdown
     rendered = environment.get_template("report.md.j2").render(
         title=title, sections=sections, version=__version__
     )
@@ -74,17 +70,3 @@ def _printable_lines(script: str) -> str:
 def _data_uri(picture: Picture) -> str:
     encoded = base64.b64encode(to_bytes(picture.figure, "svg")).decode()
     return f"data:image/svg+xml;base64,{encoded}"
-
-
-def _visible(value: object) -> str:
-    """Make control characters visible: HTML forbids them, and browsers drop them."""
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in str(value)
-    )
-
-
-def _markdown(value: object) -> str:
-    return _MARKS.sub(r"\\\1", _visible(value)).translate(_ENTITIES)

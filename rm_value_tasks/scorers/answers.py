@@ -99,6 +99,26 @@ class AnswerLM(SharedPrefixLM):
             instances.append(Instance("loglikelihood", {}, arguments, index))
         return [score for score, _ in self.loglikelihood(instances, disable_tqdm=True)]
 
+    def prompt_ids(self, context: str) -> list[int]:
+        """Return the tokens of a context, up to where its answer starts.
+
+        As in ``log_probabilities``: a rendered prompt keeps its last newline, other white
+        space at the end belongs to the answer.
+
+        Raises:
+            ModelError: if the tokenizer puts something behind every text.
+        """
+        keeps = isinstance(context, Conversation) and context.endswith("\n")
+        text = str(context) if keeps else context.rstrip()
+        ids, plain = self.tok_encode(text), self.tok_encode(text, add_special_tokens=False)
+        if ids[-len(plain) :] != plain:
+            raise ModelError(
+                f"the tokenizer of {self._name} ends every text with "
+                f"{self.tokenizer.decode(ids[-1:])!r}, so no answer follows the prompt; give "
+                "add_bos_token=False."
+            )
+        return ids
+
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""
         template = self.tokenizer.chat_template

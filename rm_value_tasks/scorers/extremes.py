@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from rm_value_tasks.scorers.token_runs import Run
 from rm_value_tasks.scorers.token_table import printable
-from rm_value_tasks.scorers.vocabulary import Run
 
 __all__ = ["extremes", "report"]
 
@@ -53,12 +53,8 @@ def report(run: Run, count: int) -> Iterator[str]:
     for prompt in range(len(run.prompts)):
         for line in (*_table(run, prompt, count), ""):
             yield line.encode(encoding, "backslashreplace").decode(encoding)
-    tokens = run.tokens
-    yield f"{len(tokens.ids)} tokens for each prompt, all in {run.store.merged}"
-    if tokens.rows_without_token:
-        yield f"{tokens.rows_without_token} embedding rows stand for no token and were left out."
-    if tokens.tokens_without_row:
-        yield f"{tokens.tokens_without_row} tokens have no embedding row and were left out."
+    yield f"{run.store.tokens} tokens for each prompt, all in {run.store.merged}"
+    yield from run.left_out
 
 
 def _table(run: Run, prompt: int, count: int) -> Iterator[str]:
@@ -77,6 +73,11 @@ def _line(row: Row) -> str:
     marks = {"special": "is_special", "byte": "is_byte", "undecodable": "is_undecodable"}
     shown = " ".join(name for name, column in marks.items() if row[column])
     return (
-        f"{row['rank']:>8}  {row['score']:>10.4f}  {row['token_id']:>8}  {shown:<19}  "
+        f"{row['rank']:>8}  {_number(row['score'])}  {row['token_id']:>8}  {shown:<19}  "
         f"{printable(row['token']):<24}  {printable(row['decoded'])}"
     )
+
+
+def _number(score: float) -> str:
+    # Mixture-weighted log-ratios are as small as probabilities.
+    return f"{score:>10.4f}" if abs(score) >= 0.001 or score == 0 else f"{score:>10.2e}"

@@ -129,11 +129,26 @@ class ImplicitRewardLM(LM):
         count = len(pairs) * (1 if self._second["pretrained"] is None else 2)
         with tqdm(total=count, disable=hidden, desc="Scoring implicit rewards") as progress:
             for part, first, second in self._log_probabilities(pairs, progress):
-                for pair, reward in zip(part, self._rewards(first, second), strict=True):
+                for pair, reward in zip(part, self.rewards(first, second), strict=True):
                     refuse_non_finite(pair, reward)
                     results.append((Reward(reward), False))
                     self.cache_hook.add_partial("loglikelihood", pair, results[-1])
         return results
+
+    def models(self) -> Iterator[tuple[str, AnswerLM, dict[str, Any]]]:
+        """Yield both models in turn, with what each was made with.
+
+        With ``sequential`` the first is freed before the second is loaded, so use each
+        before asking for the next.
+        """
+        self._load_policy()
+        yield "policy", self.policy, self._first
+        if self._sequential:
+            self._swap()
+        if self.reference is not None:
+            yield "reference", self.reference, self._second
+        if self._sequential:
+            self._free_reference()
 
     def _log_probabilities(
         self, pairs: Sequence[tuple[str, str]], progress: tqdm
@@ -157,7 +172,8 @@ class ImplicitRewardLM(LM):
         if self._sequential:
             self._free_reference()
 
-    def _rewards(self, first: list[float], second: list[float]) -> list[float]:
+    def rewards(self, first: Sequence[float], second: Sequence[float]) -> list[float]:
+        """Return the rewards of answers from their log-probabilities under A and under B."""
         if self._score == "mwlr":
             return mwlr(first, second).tolist()
         return log_ratio(first, second, self._beta).tolist()
@@ -246,10 +262,14 @@ class ImplicitRewardLM(LM):
         """Return what lm-eval writes into ``results["config"]``; B's keys are prefixed."""
         first = self._infos["policy"] if self._policy_freed else self.policy.get_model_info()
         second = self.reference.get_model_info() if self.reference else self._infos.get("reference")
+        prefixed = {_PREFIX + key: value for key, value in (second or {}).items()}
+        return {**first, **prefixed, **self.settings}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How rewards are made, and of which reference."""
         name = self._second["pretrained"]
         return {
-            **first,
-            **{_PREFIX + key: value for key, value in (second or {}).items()},
             "reference": name if isinstance(name, str | None) else name.name_or_path,
             "score_kind": "reward",
             "score": self._score,

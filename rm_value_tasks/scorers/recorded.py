@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +13,9 @@ import pandas as pd
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from rm_value_tasks import log_probability_tables
 from rm_value_tasks.errors import DataError, ModelError
+from rm_value_tasks.log_probability_tables import LogProbabilities
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.scorers.conversation import Conversation, messages_of
 from rm_value_tasks.scorers.refusals import refuse_tasks
@@ -89,11 +92,29 @@ def _unique(path: str | Path, rows: pd.DataFrame) -> dict[tuple[str, str], float
     return scores
 
 
+class _TokenScores:
+    """Looks up the log-probability of the token that is an answer, joint included."""
+
+    def __init__(self, table: LogProbabilities) -> None:
+        self._table = table
+        self._ids = {text: name for name, text in table.prompts.items()}
+        self._of = functools.lru_cache(maxsize=2)(table.of_texts)
+
+    def get(self, key: tuple[str, str], default: float) -> float:
+        prompt, answer = key
+        if prompt not in self._ids:
+            return default
+        return float(self._of(self._ids[prompt]).get(answer, default))
+
+
 class RecordedRewards(LM):
     """Answers ``loglikelihood`` requests from a file of recorded scores.
 
     Args:
-        path: see ``read_scores``.
+        path: see ``read_scores``; or a table of every token's log-probability
+            (``log_probability_tables.read``), whose answers are looked up as ``hf`` would
+            score them: the space that lm-eval puts before an answer counts, unless a chat
+            template applies.
         batch_size: taken because lm-eval passes it; not used.
         max_batch_size: likewise.
         device: likewise.
@@ -104,7 +125,12 @@ class RecordedRewards(LM):
     ) -> None:
         super().__init__()
         self._path = Path(path)
-        self._scores = read_scores(path)
+        self._of_tokens = log_probability_tables.is_token_table(path)
+        self._scores: Mapping[tuple[str, str], float] | _TokenScores
+        if self._of_tokens:
+            self._scores = _TokenScores(log_probability_tables.read(path))
+        else:
+            self._scores = read_scores(path)
 
     @property
     def tokenizer_name(self) -> str:
@@ -124,7 +150,7 @@ class RecordedRewards(LM):
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """Look up ``(reward, False)`` for each request, in order.
+        """Look up ``(score, False)`` for each request, in order.
 
         Raises:
             ModelError: if a pair has no recorded score, saying how many and which first.
@@ -135,18 +161,28 @@ class RecordedRewards(LM):
             prompt, response = list(self._keys(requests))[missing[0]]
             raise ModelError(
                 f"{self._path} has no score for {len(missing)} of the {len(requests)} answers "
-                f"asked for, first {response!r} to {prompt!r}; record them, or choose a lexicon "
-                "and prompts that the file covers (--metadata)."
+                f"asked for, first {response!r} to {prompt!r}; " + self._advice()
             )
-        return [(Reward(score), False) for score in found]
+        kind = float if self._of_tokens else Reward
+        return [(kind(score), False) for score in found]
 
-    @staticmethod
-    def _keys(requests: list[Instance]) -> Iterator[tuple[str, str]]:
+    def _advice(self) -> str:
+        if not self._of_tokens:
+            return "record them, or choose a lexicon and prompts that the file covers (--metadata)."
+        return (
+            "an answer is found if one token stands for it, so keep such words with --metadata "
+            f'\'{{"single_token_in": ["{self._path}"]}}\', which names what it drops, and for '
+            'bare words give "target_delimiter": "" as well.'
+        )
+
+    def _keys(self, requests: list[Instance]) -> Iterator[tuple[str, str]]:
         for request in requests:
-            *before, question, answer = messages_of(*request.args)
+            context, continuation = request.args
+            *before, question, answer = messages_of(context, continuation)
             # A score recorded for the bare prompt is not one for a longer conversation.
             lead = "".join(f"{turn['role']}: {turn['content']}\n" for turn in before)
-            yield lead + question["content"], answer["content"]
+            plain = self._of_tokens and not isinstance(context, Conversation)
+            yield lead + question["content"], continuation if plain else answer["content"]
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -160,5 +196,9 @@ class RecordedRewards(LM):
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""
-        digest = hashlib.sha256(self._path.read_bytes()).hexdigest()
-        return {"score_kind": "reward", "scores_file": self._path.name, "scores_sha256": digest}
+        path = self._path / "tokens.parquet" if self._path.is_dir() else self._path
+        return {
+            "score_kind": "log-probability" if self._of_tokens else "reward",
+            "scores_file": path.name,
+            "scores_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from rm_value_tasks.errors import DataError
 
-__all__ = ["Chunk", "ScoreStore"]
+__all__ = ["Chunk", "ScoreStore", "whole"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ScoreStore:
         self._parts = folder / "chunks"
         self._manifest = folder / "run.json"
         self._prompts = prompts
-        self._tokens = tokens
+        self.tokens = tokens
         self._settings = json.loads(json.dumps({**settings, "chunk_size": chunk_size}))
         self.chunks = [
             Chunk(prompt, start, min(start + chunk_size, tokens))
@@ -124,7 +124,7 @@ class ScoreStore:
         values = np.asarray(scores, dtype=np.float32)
         if len(values) != chunk.stop - chunk.start:
             raise ValueError(f"{chunk} needs {chunk.stop - chunk.start} scores, got {len(values)}")
-        with _whole(self._parts / chunk.name) as temporary, temporary.open("wb") as file:
+        with whole(self._parts / chunk.name) as temporary, temporary.open("wb") as file:
             np.save(file, values)
 
     def merge(self, columns: pa.Table, prompts: Mapping[str, str]) -> None:
@@ -142,7 +142,7 @@ class ScoreStore:
                 f"{len(missing)} of {len(self.chunks)} chunks are missing from {self._folder}; all "
                 "processes must write to one shared folder. Run the same command again to go on."
             )
-        with _whole(self.merged) as temporary:
+        with whole(self.merged) as temporary:
             self._write(temporary, columns, prompts)
 
     def clean(self) -> None:
@@ -167,7 +167,7 @@ class ScoreStore:
             )
         else:  # every process of a run writes the same, so it does not matter which is last
             text = json.dumps(self._settings, indent=1, ensure_ascii=False) + "\n"
-            with _whole(self._manifest) as temporary:
+            with whole(self._manifest) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         if not self.complete:
             self._parts.mkdir(exist_ok=True)
@@ -228,7 +228,7 @@ def _differences(there: Any, now: Any, where: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path; when all is written and on the disk, it becomes ``path``."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 __all__ = ["TokenTable", "printable"]
@@ -83,10 +85,36 @@ class TokenTable:
             for raw, text in zip(self.raw, self.decoded, strict=True)
         ]
 
-    def sha256(self) -> str:
-        """Return a hash of all ids and raw tokens."""
+    def columns(self) -> pa.Table:
+        """Return token_id, token, decoded, is_special, is_byte and is_undecodable."""
+        return pa.table(
+            {
+                "token_id": pa.array(self.ids, pa.int32()),
+                "token": pa.array(self.raw, pa.string()),
+                "decoded": pa.array(self.decoded, pa.string()),
+                "is_special": pa.array(self.special, pa.bool_()),
+                "is_byte": pa.array(self.byte, pa.bool_()),
+                "is_undecodable": pa.array(self.undecodable, pa.bool_()),
+            }
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return how many tokens count and do not, and a hash of ids and raw tokens."""
         pairs = zip(self.ids, self.raw, strict=True)
-        return hashlib.sha256(repr(list(pairs)).encode()).hexdigest()
+        return {
+            "tokens": len(self.ids),
+            "embedding_rows_without_token": self.rows_without_token,
+            "tokens_without_embedding_row": self.tokens_without_row,
+            "vocabulary_sha256": hashlib.sha256(repr(list(pairs)).encode()).hexdigest(),
+        }
+
+    def left_out(self) -> list[str]:
+        """Say in sentences what does not count."""
+        counts = {
+            "embedding rows stand for no token": self.rows_without_token,
+            "tokens have no embedding row": self.tokens_without_row,
+        }
+        return [f"{count} {what} and were left out." for what, count in counts.items() if count]
 
     @cached_property
     def _known(self) -> Sequence[int]:

@@ -8,82 +8,19 @@ tokenized again, so tokens that no text leads to are scored as well.
 
 from __future__ import annotations
 
-import fnmatch
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import torch
-from tqdm import tqdm
-
-from rm_value_tasks.errors import DataError, ModelError
-from rm_value_tasks.prompts import PROMPTS
+from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers.conversation import Tokens
 from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.scorers.score_store import Chunk, ScoreStore
-from rm_value_tasks.scorers.token_table import TokenTable, printable
+from rm_value_tasks.scorers.token_runs import Run, complete, kept_arguments, place, weights_sample
+from rm_value_tasks.scorers.token_table import TokenTable
 
-__all__ = ["Run", "choose_prompts", "score_vocabulary"]
-
-_MACHINE = {
-    "batch_size",
-    "device",
-    "max_batch_size",
-    "max_cpu_memory",
-    "max_memory_per_gpu",
-    "offload_folder",
-    "parallelize",
-}
-"""Arguments that a run may be continued without: they change no score but in rounding."""
-_SECRET = {"token", "use_auth_token"}
-
-
-def choose_prompts(patterns: Sequence[str] = (), texts: Sequence[str] = ()) -> dict[str, str]:
-    """Return prompts by id: those of the 54 that match, then free texts.
-
-    Args:
-        patterns: ids such as ``greatest_ever_one``, or patterns such as ``worst_*``.
-        texts: free texts; their ids are ``prompt_1``, ``prompt_2``, ...
-
-    Raises:
-        DataError: if a pattern matches nothing, or a text is empty.
-    """
-    chosen = {}
-    for pattern in patterns:
-        found = [prompt for prompt in PROMPTS if fnmatch.fnmatchcase(prompt.id, pattern)]
-        if not found:
-            raise DataError(
-                f"{pattern!r} matches none of the 54 prompt ids; ids look like "
-                "'greatest_ever_one' and patterns like 'best_*'; free text goes into --prompt."
-            )
-        chosen.update({prompt.id: prompt.text for prompt in found})
-    for number, text in enumerate(texts, start=1):
-        if not text.strip():
-            raise DataError(f"prompt {number} is empty; give the question that tokens answer.")
-        chosen[f"prompt_{number}"] = text
-    if not chosen:
-        raise DataError("no prompt is given; name ids or patterns of the 54, or a free text.")
-    return chosen
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run.
-
-    Attributes:
-        store: its folder; ``store.merged`` is the Parquet file.
-        prompts: from prompt id to text.
-        tokens: the vocabulary.
-    """
-
-    store: ScoreStore
-    prompts: Mapping[str, str]
-    tokens: TokenTable
+__all__ = ["score_vocabulary"]
 
 
 def score_vocabulary(
@@ -127,43 +64,14 @@ def score_vocabulary(
         tokens=len(tokens.ids),
         chunk_size=chunk_size,
     )
-    rank, _ = _place(lm)
-    with store.alone() if rank == 0 else nullcontext():
-        _score_missing(lm, store, list(halves.items()), tokens)
-        accelerator = getattr(lm, "accelerator", None)
-        if accelerator is not None:
-            accelerator.wait_for_everyone()
-        if rank != 0:
-            return None
-        if not store.complete:
-            store.merge(_columns(tokens), prompts)
-        store.clean()
-    return Run(store, prompts, tokens)
+    around = list(halves.values())
+    few = tokens.ids[: lm.max_batch_size]
+    _settle_batch_size(lm, around[0], few, needed=bool(store.missing()))
 
+    def score(chunk: Chunk) -> list[float]:
+        return _score(lm, around[chunk.prompt], tokens.ids[chunk.start : chunk.stop])
 
-def _score_missing(
-    lm: RewardLM,
-    store: ScoreStore,
-    halves: Sequence[tuple[str, tuple[Tokens, Tokens]]],
-    tokens: TokenTable,
-) -> None:
-    rank, world = _place(lm)
-    # Of all chunks, not of the missing ones: processes look at different times.
-    mine = store.chunks[rank::world]
-    missing = set(store.missing())
-    _settle_batch_size(lm, halves[0][1], tokens.ids[: lm.max_batch_size], needed=bool(missing))
-    label = "Scoring tokens" + (f" (process 1 of {world})" if world > 1 else "")
-    total = sum(chunk.stop - chunk.start for chunk in mine)
-    with tqdm(total=total, desc=label, unit="token", disable=rank != 0) as progress:
-        for chunk in mine:
-            if chunk in missing:
-                name, around = halves[chunk.prompt]
-                scores = _score(lm, around, tokens.ids[chunk.start : chunk.stop])
-                _refuse_non_finite(scores, tokens, chunk, name)
-                store.save(chunk, scores)
-            else:
-                progress.initial += chunk.stop - chunk.start
-            progress.update(chunk.stop - chunk.start)
+    return complete(lm, store, prompts, tokens, score, what="reward")
 
 
 def _score(lm: RewardLM, around: tuple[Tokens, Tokens], ids: Sequence[int]) -> list[float]:
@@ -190,25 +98,12 @@ def _settle_batch_size(
     The search is a collective operation, and processes may have different numbers of
     chunks left: searching for each would leave one process waiting for ever.
     """
-    if lm.batch_size != "auto" or not (needed or _place(lm)[1] > 1):
+    if lm.batch_size != "auto" or not (needed or place(lm)[1] > 1):
         return
     lm.batch_sizes = {}
     _score(lm, around, ids)
     if lm.batch_sizes:
         lm.batch_size_per_gpu = min(lm.batch_sizes.values())
-
-
-def _place(lm: RewardLM) -> tuple[int, int]:
-    """Return (rank, number of processes) over all machines."""
-    accelerator = getattr(lm, "accelerator", None)
-    if accelerator is None:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            raise ModelError(
-                "processes that hold one model together (tp_plan=) cannot run this; spread the "
-                "model with parallelize=True, or start a copy a process with accelerate launch."
-            )
-        return 0, 1
-    return accelerator.process_index, accelerator.num_processes
 
 
 def _settings(
@@ -224,12 +119,8 @@ def _settings(
     encoding.pop("bos_count", None)
     return {
         "format": 1,
-        "model_args": {
-            key: value if isinstance(value, int | float | bool) else str(value)
-            for key, value in sorted(model_args.items())
-            if key not in _MACHINE | _SECRET
-        },
-        "weights_sample_sha256": _weights_sample(lm.model),
+        "model_args": kept_arguments(model_args),
+        "weights_sample_sha256": weights_sample(lm.model),
         "readout": lm.readout.name,
         "head_dtype": getattr(lm.readout, "head_dtype", "model"),
         "encoding": encoding,
@@ -242,39 +133,8 @@ def _settings(
             }
             for name, text in prompts.items()
         ],
-        "tokens": len(tokens.ids),
-        "embedding_rows_without_token": tokens.rows_without_token,
-        "tokens_without_embedding_row": tokens.tokens_without_row,
-        "vocabulary_sha256": tokens.sha256(),
+        **tokens.describe(),
     }
-
-
-def _weights_sample(model: Any) -> str | None:
-    """Hash some of every weight, so that a checkpoint that was replaced is noticed.
-
-    None where weights are off-loaded to the disk.
-    """
-    digest = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        if parameter.is_meta:
-            return None
-        digest.update(name.encode())
-        sample = parameter.detach().flatten()[:256].to("cpu", torch.float32)
-        digest.update(sample.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _columns(tokens: TokenTable) -> pa.Table:
-    return pa.table(
-        {
-            "token_id": pa.array(tokens.ids, pa.int32()),
-            "token": pa.array(tokens.raw, pa.string()),
-            "decoded": pa.array(tokens.decoded, pa.string()),
-            "is_special": pa.array(tokens.special, pa.bool_()),
-            "is_byte": pa.array(tokens.byte, pa.bool_()),
-            "is_undecodable": pa.array(tokens.undecodable, pa.bool_()),
-        }
-    )
 
 
 def _refuse_long(lm: RewardLM, name: str, length: int) -> None:
@@ -283,15 +143,3 @@ def _refuse_long(lm: RewardLM, name: str, length: int) -> None:
             f"the conversation of the prompt {name!r} and one token has {length} tokens but the "
             f"model takes {lm.max_length}; shorten the prompt or raise max_length=."
         )
-
-
-def _refuse_non_finite(
-    scores: Sequence[float], tokens: TokenTable, chunk: Chunk, prompt: str
-) -> None:
-    for place, score in enumerate(scores, start=chunk.start):
-        if not math.isfinite(score):
-            raise ModelError(
-                f"the reward of token {tokens.ids[place]} ({printable(tokens.raw[place])}) as the "
-                f"answer to {prompt!r} is {score}; try another dtype (dtype=float32) or "
-                "attn_implementation=eager."
-            )

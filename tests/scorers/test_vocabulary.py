@@ -23,8 +23,9 @@ from rm_value_tasks.errors import DataError, ModelError
 from rm_value_tasks.scorers.extremes import extremes, report
 from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.scorers.score_store import ScoreStore
+from rm_value_tasks.scorers.token_runs import choose_prompts
 from rm_value_tasks.scorers.token_table import TokenTable, printable
-from rm_value_tasks.scorers.vocabulary import choose_prompts, score_vocabulary
+from rm_value_tasks.scorers.vocabulary import score_vocabulary
 from tests import tiny
 
 BEST = "What, in one word, is the best thing ever?"

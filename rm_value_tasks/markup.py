@@ -1,0 +1,40 @@
+"""Text from models in Markdown and LaTeX: shown as it is, never read as markup."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["latex", "markdown", "visible"]
+
+# Everything that Markdown (CommonMark, GitHub's tables, footnotes and mathematics) could read
+# as markup; "<", ">" and "&" become entities.
+_MARKS = re.compile(r"([\\`*_\[\]#|~$])")
+_ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+_LATEX = str.maketrans({
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
+    "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
+})  # fmt: skip
+"""Also what is another sign, or part of a ligature, in the default font."""
+
+
+def visible(value: object) -> str:
+    """Make control characters visible: HTML forbids them, and browsers drop them."""
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in str(value)
+    )
+
+
+def markdown(value: object) -> str:
+    """Return a text that Markdown shows as it is."""
+    return _MARKS.sub(r"\\\1", visible(value)).translate(_ENTITIES)
+
+
+def latex(value: object) -> str:
+    """Return a text that LaTeX prints as it is, in any font that has its characters."""
+    return visible(value).translate(_LATEX).replace("--", "-{}-{}")  # no dash
