@@ -107,14 +107,14 @@ def _places(
     """Return places, shape (models, pairs, words), words' categories and models' families."""
     known = ranked[ranked["model"].isin(list(families))]
     models = sorted(known["model"].unique(), key=lambda model: (families[model], model))
-    kinds = known.drop_duplicates("word").set_index("word")["category"].sort_index()
-    counts = kinds.value_counts()
-    if set(counts.index) != {a, b} or counts.min() < 2:
-        raise DataError(f"the crossed model needs two words or more of {a} and of {b}, alone.")
     if len(models) <= len({families[model] for model in models}):
         raise DataError(
             f"the crossed model needs more models than families; got {len(models)} models."
         )
+    kinds = known.drop_duplicates("word").set_index("word")["category"].sort_index()
+    counts = kinds.value_counts()
+    if set(counts.index) != {a, b} or counts.min() < 2:
+        raise DataError(f"the crossed model needs two words or more of {a} and of {b}, alone.")
     asked = [set(known.loc[known["model"] == model, "pair"]) for model in models]
     pairs = sorted(set.intersection(*asked))
     if len(pairs) < 2:
@@ -160,6 +160,8 @@ def _rotated(
     models, words = y.shape
     slope = (member - member.mean()).to_numpy(dtype=float)
     first = np.column_stack([np.ones(words), slope, covariates.to_numpy()])
+    if np.linalg.matrix_rank(first) < first.shape[1]:
+        raise DataError("the crossed model's covariates tell categories or each other exactly.")
     turn = np.linalg.qr(np.column_stack([first, np.eye(words)]))[0][:, 1:]
     along = np.where(np.arange(words - 1) == 0, turn.T @ slope, 0.0)
     names = list(dict.fromkeys(families))
