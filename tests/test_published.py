@@ -1,6 +1,7 @@
 """The published scores through the real lm_eval, against figures computed independently."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from scipy import stats as distributions
 
 from rm_value_tasks.data import published_models
+from rm_value_tasks.report.families import compare_families
 from rm_value_tasks.results import load
 from rm_value_tasks.stats.crossed import crossed_model
 from rm_value_tasks.stats.mixed import rank_model
@@ -197,3 +199,25 @@ def test_the_crossed_models_leans_are_the_mean_leans(table, measured):
     means = measured.groupby("base")["agency_contrast"].mean()
     assert found["lean Gemma"] == pytest.approx(means["Gemma"], abs=2e-6)
     assert found["Llama - Gemma"] == pytest.approx(means["Llama"] - means["Gemma"], abs=2e-6)
+
+
+def test_readmes_excerpt_is_what_the_report_says(medians, table):
+    """README rounds nothing by hand: its rows are the report's cells."""
+    families = {name: "Gemma" if "Gem" in name else "Llama" for name in SHORT}
+    comparison, _ = compare_families(medians)
+    crossed = crossed_model(contrast_ranks(table), families, "Agency", "Communion").coefficients
+    rows = [[cell.shown for cell in row] for row in comparison.tables[0].rows]
+    rows += [
+        [term, f"{row['estimate']:.4f}", f"{row['stderr']:.4f}",
+         f"{row['low']:.4f} to {row['high']:.4f}", f"{row['df']:.0f}", f"{row['t']:.2f}",
+         f"{row['p']:.4f}"]
+        for term, row in crossed.iterrows()
+    ]  # fmt: skip
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    block = readme.partition("<!-- report -->")[2].partition("<!-- /report -->")[0]
+    shown = [
+        [cell.strip().replace("&lt;", "<") for cell in line.strip().strip("|").split("|")]
+        for line in block.splitlines()
+        if line.startswith("|") and "---" not in line
+    ]
+    assert [row for row in shown if row[0] not in ("category", "term")] == rows

@@ -5,6 +5,8 @@ import hashlib
 import json
 import math
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -380,3 +382,28 @@ def test_only_paper_tasks(published, tmp_path, monkeypatch):
     for value in ("134.0", "128.9", "97.3", "153.3", "0.4180", "0.0061"):  # published_models.csv
         assert value in page
     assert "level says nothing about a model by itself" in page
+
+
+@pytest.mark.parametrize("absent", ["matplotlib", "scipy", "statsmodels"])
+def test_without_its_libraries_the_command_says_so(root, tmp_path, absent):
+    program = (
+        f"import sys; sys.modules[{absent!r}] = None; from rm_value_tasks.cli import main; main()"
+    )
+    output = tmp_path / "r.html"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "report", str(root / "first"), "-o", str(output)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert f"report needs {absent}, which is not installed" in line
+    assert not output.exists()
+
+
+def test_models_with_words_questions_and_models_crossed(four_models):
+    page = Page(report.render(four_models, families={"a-*": "Alpha", "b-*": "Beta"},
+                              covariates=(["length"], ""))).text  # fmt: skip
+    assert "agency_contrast by family, words, questions and models crossed" in page
+    assert "Beta - Alpha" in page
+    assert "Covariates of words (length)" in page
+    assert "Mixed-effects model of median ranks, random intercept of models" in page

@@ -71,12 +71,15 @@ def _fit_note(kind: str, found: RankModel) -> str:
 def crossed_parts(
     probe: Probe, families: Mapping[str, str], covariates: Sequence[str] = (), tokenizer: str = ""
 ) -> Parts:
-    """Fit the lean by family with crossed random effects; nothing where families are unknown.
+    """Fit the lean by family with crossed random effects.
+
+    Returns:
+        Nothing where the family of fewer than two models is known.
 
     Raises:
         DataError: if a covariate cannot be measured.
     """
-    if not probe.twins or not families:
+    if not probe.twins or len(set(families) & set(probe.models)) < 2:
         return [], []
     a, b = probe.categories
     words = list(dict.fromkeys(probe.table["word"]))
