@@ -12,7 +12,7 @@ import csv
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import PROMPTS
@@ -125,7 +125,7 @@ def read(path: str | Path, prompts: Sequence[str] | None = None) -> LogProbabili
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{path} cannot be read as {path.suffix[1:]} ({reason}).") from error
     _check(path, found)
-    return found
+    return replace(found, table=found.table.astype({"token_id": "int64"}))
 
 
 def _read_csv(path: Path, wanted: Sequence[str] | None) -> LogProbabilities:
@@ -251,8 +251,8 @@ def _check(path: Path, found: LogProbabilities) -> None:
     table = found.table
     if table.empty:
         raise DataError(f"{path} has no rows; needed is one for each token.")
-    if not is_numeric_dtype(table["token_id"]) or table["token_id"].isna().any():
-        raise DataError(f"{path} has a token_id that is no number; it may have been cut off.")
+    if not is_integer_dtype(table["token_id"]):
+        raise DataError(f"{path} has a token_id that is no whole number; it may have been cut off.")
     if table["token_id"].duplicated().any():
         twice = table["token_id"][table["token_id"].duplicated()].iloc[0]
         raise DataError(f"{path} has the token_id {twice} twice; keep one row for each token.")
