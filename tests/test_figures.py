@@ -17,6 +17,7 @@ from rm_value_tasks.figures.rank_violins import stars
 from rm_value_tasks.figures.style import looks, plain
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.results import load
+from rm_value_tasks.stats.leans import twin_contrasts
 from tests import runs
 
 HOSTILE = ["<script>alert(1)</script>&]]>-->", "_$\\frac$ a$b$c", "\x00\x1b[31m"]
@@ -86,7 +87,7 @@ def every_figure(name=lambda text: text):
         figures.lean_map(leans(model=[name("a"), name("b"), name("c")], group=name("g"))),
         figures.word_lollipop(places),
         figures.foundation_profile(profile),
-        figures.prompt_heatmap(figures.twin_contrasts(table)),
+        figures.prompt_heatmap(twin_contrasts(table)),
         figures.mwlr_lollipop(pairs().assign(
             first=lambda t: t["first"].map(name), word=lambda t: t["word"].map(name)
         )),
@@ -244,7 +245,7 @@ def test_places_without_twins_or_with_infinite_differences_are_empty():
         figures.word_lollipop(figures.word_places(good))
     infinite = table.assign(score=-np.inf)
     assert figures.word_places(infinite)["contrast"].isna().all()
-    assert figures.twin_contrasts(infinite)["contrast"].isna().all()
+    assert twin_contrasts(infinite)["contrast"].isna().all()
 
 
 def test_lollipop_shows_the_ends_in_order():
@@ -259,7 +260,7 @@ def test_lollipop_shows_the_ends_in_order():
 
 def test_twin_contrasts_average_to_lm_evals_metric(results):
     (run,) = results.runs
-    contrasts = figures.twin_contrasts(results.table)["contrast"]
+    contrasts = twin_contrasts(results.table)["contrast"]
     assert len(contrasts) == 4
     assert contrasts.mean() == pytest.approx(run.metrics["agency_contrast"], abs=1e-12)
     assert contrasts.sem() == pytest.approx(run.stderrs["agency_contrast"], abs=1e-12)
@@ -267,7 +268,7 @@ def test_twin_contrasts_average_to_lm_evals_metric(results):
 
 def test_heat_map_numbers_are_right_and_readable_in_grey():
     table = scores(words=40, twins=TWINS, models=("m", "n"))
-    contrasts = figures.twin_contrasts(table)
+    contrasts = twin_contrasts(table)
     figure = figures.prompt_heatmap(contrasts)
     for axes, model in zip(figure.axes, ("m", "n"), strict=False):
         shown = [text.get_text() for text in axes.texts]
@@ -282,11 +283,11 @@ def test_heat_map_numbers_are_right_and_readable_in_grey():
 
 
 def test_heat_map_leaves_questions_not_asked_open():
-    figure = figures.prompt_heatmap(figures.twin_contrasts(scores(words=40)))
+    figure = figures.prompt_heatmap(twin_contrasts(scores(words=40)))
     shown = [text.get_text() for text in figure.axes[0].texts]
     assert shown.count("–") == 24
     with pytest.raises(DataError, match="no pair of twins"):
-        figures.prompt_heatmap(figures.twin_contrasts(scores(twins=[TWINS[0][:1]])))
+        figures.prompt_heatmap(twin_contrasts(scores(twins=[TWINS[0][:1]])))
 
 
 def test_profile_puts_virtues_and_vices_side_by_side():

@@ -264,16 +264,15 @@ def test_the_crossed_interval_is_a_bootstrap_of_words_and_pairs(root):
     import numpy as np
 
     from rm_value_tasks.prompts import TWINS
-    from rm_value_tasks.report.evidence import crossed
     from rm_value_tasks.report.probes import probes_of
+    from rm_value_tasks.stats.leans import crossed_intervals
 
     (probe,) = probes_of(load(root / "first"))
     kept = [*range(0, 20), *range(140, 160)]
     words = list(dict.fromkeys(probe.table["word"]))
     words = [words[i] for i in kept]
     table = probe.table[probe.table["word"].isin(words)]
-    small = type(probe)(probe.task, probe.lexicon, probe.digest, probe.runs, table)
-    found = crossed(small).iloc[0]
+    found = crossed_intervals(table, *probe.categories).iloc[0]
     scores = table.pivot(index="word", columns="prompt", values="score").loc[words]
     twins = [(good.id, bad.id) for good, bad in TWINS if good.id in scores]
     differences = np.array([scores[good] - scores[bad] for good, bad in twins])
@@ -314,10 +313,15 @@ def test_families_are_compared_as_the_reference_does(reference):
     (table,) = found.tables
     for row in table.rows:
         target = expected.loc[(row[0].shown, row[1].shown)]
-        values = [cell.value for cell in row[2:]]
-        names = ["mean_gemma", "mean_llama", "p_welch", "p_welch_bonf",
-                 "modelmean_exact_perm_p_210", "modelmean_exact_perm_p_210_bonf"]  # fmt: skip
-        assert values == pytest.approx(list(target[names]), rel=1e-9)
+        shown = dict(zip(table.columns[2:], [cell.value for cell in row[2:]], strict=True))
+        names = {
+            "Gemma, mean": "mean_gemma", "Llama, mean": "mean_llama",
+            "p, question as unit (Welch)": "p_welch", "Welch, Bonferroni": "p_welch_bonf",
+            "p, model as unit (Welch)": "modelmean_welch_p",
+            "p, model as unit (exact permutation)": "modelmean_exact_perm_p_210",
+            "exact, Bonferroni": "modelmean_exact_perm_p_210_bonf",
+        }  # fmt: skip
+        assert [shown[ours] for ours in names] == pytest.approx(list(target[[*names.values()]]))
     assert "permutation p = 0.076" in found.notes[1]
     assert "overstates certainty" in found.notes[0]
 

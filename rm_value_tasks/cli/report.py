@@ -26,8 +26,21 @@ __all__ = ["report"]
     metavar="PATTERN=NAME",
     help="Base model family of models ('*llama*=Llama'); repeatable. Published ones are known.",
 )
+@click.option(
+    "--covariate",
+    "covariates",
+    multiple=True,
+    type=click.Choice(["length", "frequency", "tokens"]),
+    help="Hold this of words equal where families are compared (crossed model); repeatable.",
+)
+@click.option("--tokenizer", default="", metavar="NAME", help="Counts tokens for --covariate.")
 def report(
-    runs: tuple[str, ...], output: str, style: str | None, families: tuple[str, ...]
+    runs: tuple[str, ...],
+    output: str,
+    style: str | None,
+    families: tuple[str, ...],
+    covariates: tuple[str, ...],
+    tokenizer: str,
 ) -> None:
     """Write one self-contained page about RUNS (folders of lm_eval, with --log_samples)."""
     pairs = [family.rpartition("=") for family in families]
@@ -44,5 +57,5 @@ def report(
         ) from error
     style = style or ("md" if output.endswith(".md") else "html")
     known = {pattern: name for pattern, _, name in pairs}
-    reports.write(load_runs(runs), output, style, known)
+    reports.write(load_runs(runs), output, style, known, (covariates, tokenizer))
     click.echo(output)

@@ -46,9 +46,14 @@ def evaluate(scores: Path) -> dict[str, Any]:
     return run["results"]
 
 
-def row(scores: Path) -> dict[str, Any]:
-    """Return a model's line of the table: leans with standard errors, mean median ranks."""
-    results = evaluate(scores)
+def row(scores: Path, results: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a model's line of the table: leans with standard errors, mean median ranks.
+
+    Args:
+        scores: the model's published file; its name is the model's.
+        results: lm_eval's results by task; ``evaluate(scores)`` if left out.
+    """
+    results = evaluate(scores) if results is None else results
     leans, ranks = (results[task] for task in TASKS)
     values: dict[str, Any] = {
         "model": scores.stem.replace("_", "/", 1),

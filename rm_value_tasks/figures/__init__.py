@@ -7,7 +7,7 @@ that says the same. Text from models is drawn as it is, never read as mathematic
 from rm_value_tasks.figures.foundation_profile import foundation_profile
 from rm_value_tasks.figures.lean_map import lean_map
 from rm_value_tasks.figures.mwlr_lollipop import mwlr_lollipop
-from rm_value_tasks.figures.prompt_heatmap import prompt_heatmap, twin_contrasts
+from rm_value_tasks.figures.prompt_heatmap import prompt_heatmap
 from rm_value_tasks.figures.rank_violins import rank_violins
 from rm_value_tasks.figures.saving import save, to_bytes
 from rm_value_tasks.figures.word_lollipop import word_lollipop, word_places
@@ -20,7 +20,6 @@ __all__ = [
     "rank_violins",
     "save",
     "to_bytes",
-    "twin_contrasts",
     "word_lollipop",
     "word_places",
 ]

@@ -10,40 +10,9 @@ from matplotlib.image import AxesImage
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.figures.style import INK, blank, plain, tidy_axes
-from rm_value_tasks.lean import contrast
-from rm_value_tasks.prompts import CONCISIONS, NEGATIVE, POSITIVE, SCOPES, TWINS
+from rm_value_tasks.prompts import CONCISIONS, NEGATIVE, POSITIVE, SCOPES
 
-__all__ = ["prompt_heatmap", "twin_contrasts"]
-
-
-def twin_contrasts(table: pd.DataFrame, a: str = "Agency", b: str = "Communion") -> pd.DataFrame:
-    """Compute the contrast of each pair of valence twins (``lean.contrast``).
-
-    Args:
-        table: tidy rows (``model``, ``prompt``, ``word``, ``category``, ``score``).
-        a: the category whose lean it is.
-        b: the other category.
-
-    Returns:
-        One row for each model and pair of twins that was asked: ``model``, ``adjectives``
-        (``best/worst``), ``scope``, ``concision``, ``contrast``; pairs with a difference
-        that has no value (infinite scores) have NaN.
-    """
-    found = []
-    for model, rows in table[table["category"].isin([a, b])].groupby("model", sort=False):
-        in_a, in_b = (set(rows.loc[rows["category"] == name, "word"]) for name in (a, b))
-        once = rows.drop_duplicates(["prompt", "word"])
-        scores = once.pivot(index="word", columns="prompt", values="score")
-        members = [scores.index.isin(list(words)) for words in (in_a, in_b)]
-        for good, bad in TWINS:
-            if good.id in scores and bad.id in scores:
-                with np.errstate(invalid="ignore"):
-                    whole = not (scores[good.id] - scores[bad.id]).isna().any()
-                value = contrast(scores[good.id], scores[bad.id], *members) if whole else np.nan
-                found.append(
-                    (model, f"{good.adjective}/{bad.adjective}", good.scope, good.concision, value)
-                )
-    return pd.DataFrame(found, columns=["model", "adjectives", "scope", "concision", "contrast"])
+__all__ = ["prompt_heatmap"]
 
 
 def prompt_heatmap(contrasts: pd.DataFrame, metric: str = "agency_contrast") -> Figure:
@@ -53,7 +22,7 @@ def prompt_heatmap(contrasts: pd.DataFrame, metric: str = "agency_contrast") -> 
     one; the number in each cell says the same in grey.
 
     Args:
-        contrasts: what ``twin_contrasts`` returns.
+        contrasts: what ``stats.leans.twin_contrasts`` returns.
         metric: what the numbers are, for the colour bar.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,21 +18,27 @@ from rm_value_tasks.report.ranks import rank_section
 from rm_value_tasks.report.words import word_section
 from rm_value_tasks.results import Results
 
-__all__ = ["FORMATS", "render", "sections_of", "write"]
+__all__ = ["FORMATS", "Covariates", "render", "sections_of", "write"]
 
 FORMATS = ("html", "md")
+Covariates = tuple[Sequence[str], str]
+"""Names of ``stats.covariates.NAMES``, and the tokenizer that counts tokens."""
+_NONE: Covariates = ((), "")
 
 
-def sections_of(results: Results, families: Mapping[str, str] | None = None) -> list[Section]:
+def sections_of(
+    results: Results, families: Mapping[str, str] | None = None, covariates: Covariates = _NONE
+) -> list[Section]:
     """Make the report's content.
 
     Args:
         results: of ``results.load``, samples included.
         families: pattern for model names (``*llama*``) -> base model family; published
             models' families are known.
+        covariates: of words, for the crossed model.
 
     Raises:
-        DataError: if the results hold no samples.
+        DataError: if the results hold no samples, or a covariate cannot be measured.
     """
     probes = probes_of(results)
     if not probes or results.table.empty:
@@ -41,7 +47,7 @@ def sections_of(results: Results, families: Mapping[str, str] | None = None) -> 
     sections: list[Section] = []
     for probe in _fresh(probes):
         if len(probe.categories) == 2:
-            sections.append(lean_section(probe, known))
+            sections.append(lean_section(probe, known, covariates))
         elif probe.twins:
             sections.append(foundation_section(probe))
         sections += [rank_section(probe, known), word_section(probe)]
@@ -65,7 +71,10 @@ def _fresh(probes: Iterable[Probe]) -> list[Probe]:
 
 
 def render(
-    results: Results, format: str = "html", families: Mapping[str, str] | None = None
+    results: Results,
+    format: str = "html",
+    families: Mapping[str, str] | None = None,
+    covariates: Covariates = _NONE,
 ) -> str:
     """Render the report.
 
@@ -73,6 +82,7 @@ def render(
         results: of ``results.load``.
         format: ``html`` (one page, figures in it) or ``md`` (for a model card, no figures).
         families: see ``sections_of``.
+        covariates: see ``sections_of``.
 
     Raises:
         DataError: if the results hold no samples, or there is no such format.
@@ -82,7 +92,7 @@ def render(
     models = list(dict.fromkeys(run.model for run in results.runs))
     title = f"Value lean of {models[0] if len(models) == 1 else f'{len(models)} models'}"
     page = html_page if format == "html" else markdown_text
-    return page(title, sections_of(results, families))
+    return page(title, sections_of(results, families, covariates))
 
 
 def write(
@@ -90,11 +100,12 @@ def write(
     output: str | Path,
     format: str = "html",
     families: Mapping[str, str] | None = None,
+    covariates: Covariates = _NONE,
 ) -> None:
     """Write the report of ``render`` to a file, whole or not at all.
 
     Raises:
         DataError: as ``render``, or if the file cannot be written.
     """
-    content = render(results, format, families)
+    content = render(results, format, families, covariates)
     write_whole(Path(output), content.encode())

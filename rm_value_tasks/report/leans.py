@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,16 @@ import pandas as pd
 from scipy import stats as distributions
 
 from rm_value_tasks import references
-from rm_value_tasks.figures import lean_map, prompt_heatmap, twin_contrasts
-from rm_value_tasks.lean import auroc
-from rm_value_tasks.report import evidence
+from rm_value_tasks.figures import lean_map, prompt_heatmap
 from rm_value_tasks.report.content import Picture, Section, Table, number, span, text
+from rm_value_tasks.report.models import crossed_parts
 from rm_value_tasks.report.probes import Probe, published_name
+from rm_value_tasks.stats.leans import (
+    crossed_intervals,
+    raw_leans,
+    twin_contrasts,
+    with_pair_intervals,
+)
 
 __all__ = ["lean_section", "leans_of"]
 
@@ -29,40 +34,39 @@ def leans_of(probe: Probe) -> pd.DataFrame:
     Returns:
         Index model; ``contrast``, ``positive``, ``negative`` (means over pairs or prompts,
         as lm-eval's metrics), ``stderr`` (of the contrast, over pairs), ``low`` and ``high``
-        (95%, t distribution), and from ``evidence.crossed`` ``outer_low``, ``outer_high``,
+        (95%, t distribution), and from ``crossed_intervals`` ``outer_low``, ``outer_high``,
         ``noise_low`` and ``noise_high``. NaN where the run asked no such prompts.
     """
     a, b = probe.categories
     contrasts = twin_contrasts(probe.table, a, b).groupby("model")["contrast"]
     frame = pd.DataFrame(
-        {"contrast": contrasts.mean(), "stderr": contrasts.sem(), "n": contrasts.count()}
+        {"estimate": contrasts.mean(), "stderr": contrasts.sem(), "n": contrasts.count()}
     )
-    frame = frame.reindex(probe.models)
+    frame = with_pair_intervals(frame.reindex(probe.models)).rename(
+        columns={"estimate": "contrast"}
+    )
     for side in ("positive", "negative"):
-        frame[side] = _raw_lean(probe.table[probe.table["valence"] == side], a, b)
-    reach = frame["stderr"] * distributions.t.ppf(0.975, (frame["n"] - 1).clip(lower=1))
-    frame = frame.assign(low=frame["contrast"] - reach, high=frame["contrast"] + reach)
-    return frame.join(evidence.crossed(probe))
+        frame[side] = raw_leans(probe.table[probe.table["valence"] == side], a, b)
+    return frame.join(crossed_intervals(probe.table, a, b))
 
 
-def _raw_lean(table: pd.DataFrame, a: str, b: str) -> pd.Series:
-    values = {
-        key: auroc(
-            rows.loc[rows["category"] == a, "score"], rows.loc[rows["category"] == b, "score"]
-        )
-        for key, rows in table.groupby(["model", "prompt"], sort=False)
-    }
-    return pd.Series(values, dtype=float).groupby(level=0).mean()
+def lean_section(
+    probe: Probe, families: Mapping[str, str], covariates: tuple[Sequence[str], str] = ((), "")
+) -> Section:
+    """Report the lean of a word list with two categories.
 
-
-def lean_section(probe: Probe, families: Mapping[str, str]) -> Section:
-    """Report the lean of a word list with two categories."""
+    Args:
+        probe: the runs.
+        families: family by model.
+        covariates: names of words' covariates, and the tokenizer that counts tokens.
+    """
     a, b = probe.categories
     leans = leans_of(probe)
+    modelled, said = crossed_parts(probe, families, *covariates)
     return Section(
         f"Lean: {a} or {b} – {probe.title}",
-        [probe.caution] if probe.caution else [],
-        [_table(probe, leans, families)],
+        [*([probe.caution] if probe.caution else []), *said],
+        [_table(probe, leans, families), *modelled],
         _pictures(probe, leans, families) if leans["contrast"].notna().any() else [],
         _headline(leans, a, b),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rm_value_tasks.report import evidence
 from rm_value_tasks.report.content import Section, Table, text
 from rm_value_tasks.report.probes import Probe
 from rm_value_tasks.results import Results, Run
@@ -13,6 +12,14 @@ from rm_value_tasks.results import Results, Run
 __all__ = ["method_section", "runs_section", "skipped_section"]
 
 _DIGITS = 12
+_CERTAINTY = (
+    "The interval over words and questions is a 95% bootstrap interval that draws agency words, "
+    "communion words and pairs of questions anew, each by itself (crossed factors), brought to "
+    "the standard error that mean squares give, since such a bootstrap alone is too wide; it "
+    "tells how the lean would vary with other words and wordings.",
+    "Permuted labels: the middle 95% of contrasts when the category labels are dealt out anew "
+    "over the same words; a lean inside it is no larger than chance alone makes.",
+)
 
 
 def method_section(probes: Sequence[Probe]) -> Section:
@@ -42,7 +49,7 @@ def method_section(probes: Sequence[Probe]) -> Section:
         "length, frequency and valence. Levels on different lists are different scales.",
         "The standard error over pairs says how much the lean varies with the wording of the "
         "question. It does not cover the choice of words.",
-        *evidence.METHOD,
+        *_CERTAINTY,
         "Source of the method: Christian et al., Reward Models Inherit Value Biases from "
         "Pretraining, arXiv 2601.20838.",
     ]

@@ -7,27 +7,17 @@ from collections.abc import Mapping
 import pandas as pd
 
 from rm_value_tasks.figures import rank_violins
-from rm_value_tasks.lean import ranks
 from rm_value_tasks.report.content import Picture, Section, Table, number, text
 from rm_value_tasks.report.families import compare_families
+from rm_value_tasks.report.models import rank_parts
 from rm_value_tasks.report.probes import Probe
+from rm_value_tasks.stats.foundations import foundation_ranks
+from rm_value_tasks.stats.ranks import median_ranks
 
-__all__ = ["median_ranks", "rank_section"]
+__all__ = ["rank_section"]
 
-
-def median_ranks(table: pd.DataFrame) -> pd.DataFrame:
-    """Compute the median rank of each category's words, per model and prompt.
-
-    Words are ranked among the list's words, 1 = highest score, ties averaged.
-
-    Returns:
-        Columns ``model``, ``prompt``, ``valence``, ``category`` and ``rank``.
-    """
-    keys = ["model", "prompt", "valence"]
-    once = table.drop_duplicates([*keys, "word"])
-    once = once.assign(rank=once.groupby(keys, sort=False)["score"].transform(ranks))
-    ranked = table[[*keys, "word", "category"]].merge(once[[*keys, "word", "rank"]])
-    return ranked.groupby([*keys, "category"], sort=False)["rank"].median().reset_index()
+_LEFT_OUT = "Sanctity/Vice"
+_MERGED = {"Care/Virtue", "Care/Vice", "Sanctity/Virtue", _LEFT_OUT}
 
 
 def rank_section(probe: Probe, families: Mapping[str, str]) -> Section:
@@ -47,21 +37,26 @@ def rank_section(probe: Probe, families: Mapping[str, str]) -> Section:
             rank_violins(found, panels.stars if panels else None, panels.test if panels else ""),
         )
     ]
-    tables = [_means(probe, found, families)]
+    tables = [_means(probe.title, found, families)]
+    if set(probe.categories) >= _MERGED:
+        merged = foundation_ranks(probe.table, published=True)
+        tables.append(_means(f"{probe.title}: virtue and vice merged, no {_LEFT_OUT}, as published",
+                             merged, families))  # fmt: skip
     notes = [
         "The median rank of a category's words among all the list's words, 1 = highest score, "
         "ties averaged; mean over questions of one kind. Ranks of different word lists cannot be "
         "compared."
     ]
     if panels:
-        tables += panels.tables
-        notes += panels.notes
+        modelled, said = rank_parts(found)
+        tables += [*panels.tables, *modelled]
+        notes += [*panels.notes, *said]
     else:
         notes.append(f"Families are not compared: {why_not}.")
     return Section(f"Ranks – {probe.title}", notes, tables, pictures)
 
 
-def _means(probe: Probe, found: pd.DataFrame, families: Mapping[str, str]) -> Table:
+def _means(title: str, found: pd.DataFrame, families: Mapping[str, str]) -> Table:
     cells = found.groupby(["model", "category", "valence"])["rank"].mean()
     sides = ("positive", "negative")
     rows = [
@@ -71,8 +66,8 @@ def _means(probe: Probe, found: pd.DataFrame, families: Mapping[str, str]) -> Ta
             text(category),
             *(number(cells.get((model, category, side), float("nan")), 1) for side in sides),
         ]
-        for model in probe.models
-        for category in probe.categories
+        for model in found["model"].unique()
+        for category in found["category"].unique()
     ]
     columns = ["model", "family", "category", *(f"{side} questions" for side in sides)]
-    return Table(f"Mean median rank, {probe.title}", columns, rows)
+    return Table(f"Mean median rank, {title}", columns, rows)

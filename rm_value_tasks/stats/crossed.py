@@ -155,35 +155,34 @@ def _rotated(
     Words are exchangeable, so an orthogonal rotation of them leaves the likelihood as it is.
     With the mean, the category and the covariates as the first directions, the fixed effects
     and the models' slopes live in those, and every direction is a small independent group:
-    minutes become seconds.
+    minutes become seconds. The mean is left out: places have the same mean for all models.
     """
     models, words = y.shape
     slope = (member - member.mean()).to_numpy(dtype=float)
     first = np.column_stack([np.ones(words), slope, covariates.to_numpy()])
-    turn = np.linalg.qr(np.column_stack([first, np.eye(words)]))[0]
-    along = np.where(np.arange(words) == 1, turn.T @ slope, 0.0)
+    turn = np.linalg.qr(np.column_stack([first, np.eye(words)]))[0][:, 1:]
+    along = np.where(np.arange(words - 1) == 0, turn.T @ slope, 0.0)
     names = list(dict.fromkeys(families))
     held = np.array([[family == name for name in names] for family in families], dtype=float)
-    fixed = [np.repeat(turn.T @ np.ones(words), models)]
-    fixed += [np.kron(along, column) for column in held.T]
+    fixed = [np.kron(along, column) for column in held.T]
     fixed += [np.repeat(turn.T @ column, models) for column in covariates.to_numpy().T]
     nothing, ones = np.zeros((models, 1)), np.ones((models, 1))
     designs = {"model": [np.eye(models) * at if at else nothing for at in along],
-               "word": [ones] * words}  # fmt: skip
+               "word": [ones] * (words - 1)}  # fmt: skip
     if len(names) > 1:
-        designs["word:family"] = [held] * words
+        designs["word:family"] = [held] * (words - 1)
     levels = [[[str(i) for i in range(m.shape[1])] for m in group] for group in designs.values()]
     turned = y @ turn
     model = MixedLM(
-        turned.T.ravel(), np.column_stack(fixed), np.repeat(np.arange(words), models),
+        turned.T.ravel(), np.column_stack(fixed), np.repeat(np.arange(words - 1), models),
         exog_vc=VCSpec(list(designs), levels, list(designs.values())),
     )  # fmt: skip
-    start = _moments(turned, along[1], held, first.shape[1])
+    start = _moments(turned, along[0], held, first.shape[1] - 1)
     fixed_start = np.linalg.lstsq(model.exog, model.endog, rcond=None)[0]
     params = MixedLMParams.from_components(
         fe_params=fixed_start, cov_re=np.zeros((0, 0)), vcomp=start[: len(designs)]
     )
-    terms = ["(Intercept)", *(f"lean {name}" for name in names), *map(str, covariates)]
+    terms = [*(f"lean {name}" for name in names), *map(str, covariates)]
     return _Rotated(model, params, terms, list(designs))
 
 
@@ -196,7 +195,7 @@ def _moments(
     within = turned - held @ means
     df = len(held) - len(sizes)
     residual = float((within[:, fixed:] ** 2).sum() / (df * (turned.shape[1] - fixed)))
-    model = float((within[:, 1] ** 2).sum() / df - residual) / along**2
+    model = float((within[:, 0] ** 2).sum() / df - residual) / along**2
     products = means[:, fixed:] @ means[:, fixed:].T / (turned.shape[1] - fixed)
     count = len(sizes)
     word = (products.sum() - np.trace(products)) / max(count * (count - 1), 1)
@@ -223,11 +222,9 @@ def _coefficients(
 ) -> pd.DataFrame:
     """Leans, differences from the first family and covariates, with t tests."""
     size, count = len(columns), len(names)
-    weights = [np.eye(size)[1 + i] for i in range(count)]
-    weights += [np.eye(size)[1 + i] - np.eye(size)[1] for i in range(1, count)]
-    weights += [np.eye(size)[i] for i in range(1 + count, size)]
-    terms = [*columns[1 : 1 + count], *(f"{name} - {names[0]}" for name in names[1:])]
-    combined = np.array(weights)
+    each = np.eye(size)
+    combined = np.vstack([each[:count], each[1:count] - each[0], each[count:]])
+    terms = [*columns[:count], *(f"{name} - {names[0]}" for name in names[1:])]
     estimates = combined @ fit.estimates
     variances = np.einsum("ij,jk,ik->i", combined, fit.fixed_covariance, combined)
     is_lean = np.arange(len(combined)) < count
@@ -241,5 +238,5 @@ def _coefficients(
             "p": 2 * distributions.t.sf(np.abs(t), df),
             "low": estimates - reach, "high": estimates + reach,
         },
-        index=pd.Index([*terms, *columns[1 + count :]], name="term"),
+        index=pd.Index([*terms, *columns[count:]], name="term"),
     )  # fmt: skip

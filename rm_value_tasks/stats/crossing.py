@@ -29,14 +29,16 @@ def crossed_variance(wins: NDArray[np.float64]) -> CrossedVariance:
     Estimand: the variance of ``wins.mean()`` over samples of prompts, members and others that
     are drawn each by themselves (three crossed random factors). The estimate adds what the
     means of each factor's levels vary, and takes off the interactions that are then counted
-    twice, by their mean squares; each factor's own part is held at zero from below. With one prompt the prompt is taken as fixed.
+    twice, by their mean squares; each factor's own part is held at zero from below. With one
+    prompt the prompt is taken as fixed.
 
     Unit of analysis: one word on one prompt against another word. Ties: whatever ``wins``
     holds for them. A constant table gives 0.
 
     Source: Cornfield and Tukey 1956, Ann. Math. Stat. 27:907 (mean squares of crossed random
-    factors); Satterthwaite 1946, Biometrics Bull. 2:110 (degrees of freedom); for one prompt it is the unbiased variance of a two-sample U statistic, near
-    DeLong et al. 1988, Biometrics 44:837.
+    factors); Satterthwaite 1946, Biometrics Bull. 2:110 (degrees of freedom). For one prompt
+    it is the unbiased variance of a two-sample U statistic, near DeLong et al. 1988,
+    Biometrics 44:837.
 
     Args:
         wins: shape (p, m, o): how far a member outscores another on a prompt (1, a half or 0,

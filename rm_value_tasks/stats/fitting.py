@@ -15,7 +15,7 @@ from rm_value_tasks.errors import DataError
 
 __all__ = ["Fitted", "best_fit", "fit_reml"]
 
-_OPTIMIZERS = ("bfgs", "powell")
+_OPTIMIZERS = ("bfgs", "powell", "lbfgs")
 _SLACK = 1e-3
 
 

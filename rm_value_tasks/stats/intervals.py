@@ -10,7 +10,14 @@ from scipy import stats as distributions
 
 from rm_value_tasks.stats.crossing import crossed_variance
 
-__all__ = ["DETECTABLE", "Interval", "PairedShift", "lean_interval", "paired_shift"]
+__all__ = [
+    "DETECTABLE",
+    "Interval",
+    "PairedShift",
+    "draw_weights",
+    "lean_interval",
+    "paired_shift",
+]
 
 DETECTABLE = 2.8016
 """Standard errors that a shift must have to be found with 80% power at the two-sided 5% level:
@@ -141,9 +148,9 @@ def paired_shift(
     if members.sum() < 2 or others.sum() < 2:
         raise ValueError("paired_shift() needs two words on either side")
     generator = np.random.default_rng(seed)
-    prompt_weights = _weights(generator, resamples, len(first))
-    member_weights = _weights(generator, resamples, int(members.sum()))
-    other_weights = _weights(generator, resamples, int(others.sum()))
+    prompt_weights = draw_weights(generator, resamples, len(first))
+    member_weights = draw_weights(generator, resamples, int(members.sum()))
+    other_weights = draw_weights(generator, resamples, int(others.sum()))
     leans = np.zeros(2)
     drawn = np.zeros(resamples)
     moves = np.empty((len(first), int(members.sum()), int(others.sum())), dtype=np.float32)
@@ -177,7 +184,7 @@ def _wider(df: float, level: float) -> float:
     return float(distributions.t.ppf(upper, df) / distributions.norm.ppf(upper))
 
 
-def _weights(generator: np.random.Generator, resamples: int, size: int) -> NDArray[np.float32]:
+def draw_weights(generator: np.random.Generator, resamples: int, size: int) -> NDArray[np.float32]:
     """Shape (resamples, size): how often each unit is drawn, over the number of draws."""
     drawn = generator.multinomial(size, np.full(size, 1 / size), size=resamples)
     return (drawn / size).astype(np.float32)

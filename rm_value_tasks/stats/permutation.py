@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,12 @@ def permutation_t(
     return _permuted(first, second, _welch_gap, resamples)
 
 
-def _permuted(first: NDArray[np.float64], second: NDArray[np.float64], gap, resamples) -> float:
+def _permuted(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    gap: Callable[..., NDArray],
+    resamples: float,
+) -> float:
     found = distributions.permutation_test(
         (first, second), gap, vectorized=True, n_resamples=resamples, alternative="greater",
         rng=np.random.default_rng(0),

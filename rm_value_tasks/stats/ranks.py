@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,13 +44,13 @@ def median_ranks(table: pd.DataFrame) -> pd.DataFrame:
         _, first, inverse = np.unique(words[rows], return_index=True, return_inverse=True)
         places = ranks(scores[rows][first])[inverse]
         for kind in pd.unique(kinds[rows]):
-            found.append((*key, names[kind], float(np.median(places[kinds[rows] == kind]))))
+            found.append((*key, names[int(kind)], float(np.median(places[kinds[rows] == kind]))))
     return pd.DataFrame(found, columns=[*keys, "category", "rank"])
 
 
 def _positions(
     table: pd.DataFrame, keys: list[str]
-) -> Iterator[tuple[tuple[str, ...], NDArray[np.intp]]]:
+) -> Iterator[tuple[tuple[Any, ...], NDArray[np.intp]]]:
     """Rows of each group by number, groups in order of first appearance."""
     codes = table.groupby(keys, sort=False, observed=True).ngroup().to_numpy()
     order = np.argsort(codes, kind="stable")

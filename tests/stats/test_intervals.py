@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm_value_tasks.lean import auroc
-from rm_value_tasks.stats.intervals import DETECTABLE, paired_shift
+from rm_value_tasks.stats.crossing import crossed_variance
+from rm_value_tasks.stats.intervals import DETECTABLE, lean_interval, paired_shift
 
 MEMBERS = np.arange(30) < 12
 OTHERS = ~MEMBERS
@@ -32,12 +33,14 @@ def test_leans_and_shift_are_means_of_auroc(ties):
     assert found.low < found.shift < found.high
 
 
-def test_the_spread_is_that_of_a_naive_bootstrap():
+def test_the_interval_is_a_naive_bootstrap_brought_to_the_unbiased_error():
+    from scipy import stats as distributions
+
     first, second = scores(3), scores(4, 0.5)
     generator = np.random.default_rng(5)
     members, others = np.flatnonzero(MEMBERS), np.flatnonzero(OTHERS)
     naive = []
-    for _ in range(2000):
+    for _ in range(1500):
         a = generator.choice(members, len(members))
         b = generator.choice(others, len(others))
         rows = generator.choice(len(first), len(first))
@@ -45,13 +48,27 @@ def test_the_spread_is_that_of_a_naive_bootstrap():
             np.mean([auroc(second[r][a], second[r][b]) for r in rows])
             - np.mean([auroc(first[r][a], first[r][b]) for r in rows])
         )
+    wins = [
+        (run[:, members, None] > run[:, None, others]).astype(float) for run in (first, second)
+    ]  # no ties
+    known = crossed_variance(wins[1] - wins[0])
     found = paired_shift(first, second, MEMBERS, OTHERS, resamples=4000)
-    # 2,000 draws know a standard deviation to about 1.6%; 8% is five of those.
-    assert found.stderr == pytest.approx(np.std(naive, ddof=1), rel=0.08)
-    assert [found.low, found.high] == pytest.approx(
-        np.quantile(naive, [0.025, 0.975]), abs=0.25 * found.stderr
-    )
+    assert found.stderr == pytest.approx(np.sqrt(known.variance), rel=1e-6)
+    ratio = found.stderr / np.std(naive, ddof=1)
+    ratio *= distributions.t.ppf(0.975, known.df) / distributions.norm.ppf(0.975)
+    ends = found.shift + ratio * (np.quantile(naive, [0.025, 0.975]) - found.shift)
+    # 1,500 draws know a 2.5% quantile to about 0.07 standard deviations; this is four of those.
+    assert [found.low, found.high] == pytest.approx(ends, abs=0.28 * found.stderr)
     assert found.smallest_detectable == pytest.approx(DETECTABLE * found.stderr)
+
+
+def test_one_runs_interval_is_that_of_its_shift_from_no_lean():
+    run = scores(6, 0.7)
+    found = lean_interval(run, MEMBERS, OTHERS, resamples=200)
+    assert found.estimate == pytest.approx(lean_of(run), abs=1e-6)
+    assert found.low < found.estimate < found.high
+    flat = lean_interval(np.zeros_like(run), MEMBERS, OTHERS, resamples=200)
+    assert [flat.low, flat.estimate, flat.high] == pytest.approx([0.5] * 3)
 
 
 def test_detectable_is_both_normal_quantiles():
@@ -100,20 +117,3 @@ def test_refusals():
         paired_shift(good, np.full_like(good, np.nan), MEMBERS, OTHERS)
     with pytest.raises(ValueError, match="two words"):
         paired_shift(good, good, np.arange(30) < 1, OTHERS)
-
-
-@pytest.mark.slow
-def test_null_intervals_cover():
-    """Words and prompts with effects of their own; both runs lean alike: 0 is covered.
-
-    300 simulations know a coverage of 95% to 1.3%. The crossed bootstrap errs towards wide
-    intervals, so only the lower bound is tight.
-    """
-    covered = 0
-    for seed in range(300):
-        generator = np.random.default_rng(seed)
-        runs = [generator.normal(size=(1, 60)) + generator.normal(size=(12, 60)) for _ in range(2)]
-        member = np.arange(60) < 30
-        found = paired_shift(*runs, member, ~member, resamples=500, seed=seed)
-        covered += found.low <= 0 <= found.high
-    assert covered / 300 > 0.92
