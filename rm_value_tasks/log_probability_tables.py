@@ -12,7 +12,7 @@ import csv
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import PROMPTS
@@ -125,7 +125,7 @@ def read(path: str | Path, prompts: Sequence[str] | None = None) -> LogProbabili
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{path} cannot be read as {path.suffix[1:]} ({reason}).") from error
     _check(path, found)
-    return found
+    return replace(found, table=found.table.astype({"token_id": "int64"}))
 
 
 def _read_csv(path: Path, wanted: Sequence[str] | None) -> LogProbabilities:
@@ -170,20 +170,47 @@ def _read_parquet(path: Path, wanted: Sequence[str] | None) -> LogProbabilities:
             f"{path} holds rewards, which are not log-probabilities; make it with "
             "rm-value-tasks tokens --model hf."
         )
-    rows = pq.read_table(
-        path,
-        columns=sorted(_LONG),
-        filters=None if wanted is None else [("prompt_id", "in", list(wanted))],
-    ).to_pandas()
-    texts = dict(rows[["prompt_id", "prompt"]].drop_duplicates().itertuples(index=False))
+    tokens, scores, texts = _by_prompt(path, wanted)
     for prompt in wanted or ():
         if prompt not in texts:
             raise DataError(_no_prompt(path, prompt, texts))
-    tokens = rows.drop_duplicates("token_id").set_index("token_id")[["token", "decoded"]]
-    scores = rows.pivot(index="token_id", columns="prompt_id", values="score").astype(float)
-    table = tokens.join(scores[list(texts)]).reset_index()
-    table.columns = pd.Index([*TOKEN_COLUMNS, *texts])
-    return LogProbabilities(_name(path, settings), table, texts)
+    table = tokens[["token", "decoded"]].set_axis(list(TOKEN_COLUMNS[1:]), axis=1)
+    for prompt, column in scores.items():  # a gap becomes NaN, which is refused
+        table[prompt] = column.reindex(table.index)
+    texts = {prompt: texts[prompt] for prompt in scores}
+    return LogProbabilities(_name(path, settings), table.reset_index(), texts)
+
+
+def _by_prompt(
+    path: Path, wanted: Sequence[str] | None
+) -> tuple[pd.DataFrame, dict[str, pd.Series], dict[str, str]]:
+    """Return the tokens, each prompt's scores by token id, and every prompt's text.
+
+    A run writes one row group a prompt; all at once would take memory for the tokens' text
+    as often as there are prompts.
+    """
+    tokens: list[pd.DataFrame] = []
+    parts: dict[str, list[pd.Series]] = {}
+    texts: dict[str, str] = {}
+    with pq.ParquetFile(path, read_dictionary=["prompt_id", "prompt"]) as file:
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, ["prompt_id", "prompt", "token_id", "score"])
+            frame = rows.to_pandas().astype({"score": float})
+            for name, own in frame.groupby("prompt_id", sort=False, observed=True):
+                prompt = str(name)
+                texts.setdefault(prompt, str(own["prompt"].iloc[0]))
+                if prompt == next(iter(texts)):
+                    spelt = file.read_row_group(group, ["token_id", "token", "decoded"])
+                    tokens.append(spelt.to_pandas().loc[own.index])
+                if wanted is None or prompt in wanted:
+                    parts.setdefault(prompt, []).append(own.set_index("token_id")["score"])
+    if not tokens:
+        raise DataError(f"{path} has no rows; needed is one for each token.")
+    table = pd.concat(tokens).set_index("token_id")
+    scores = {prompt: pd.concat(columns) for prompt, columns in parts.items()}
+    if any(found.index.has_duplicates for found in (table, *scores.values())):
+        raise DataError(f"{path} has a token twice for one prompt; keep one row for each.")
+    return table, scores, texts
 
 
 def _name(path: Path, settings: Mapping[str, Any]) -> str:
@@ -224,8 +251,8 @@ def _check(path: Path, found: LogProbabilities) -> None:
     table = found.table
     if table.empty:
         raise DataError(f"{path} has no rows; needed is one for each token.")
-    if not is_numeric_dtype(table["token_id"]) or table["token_id"].isna().any():
-        raise DataError(f"{path} has a token_id that is no number; it may have been cut off.")
+    if not is_integer_dtype(table["token_id"]):
+        raise DataError(f"{path} has a token_id that is no whole number; it may have been cut off.")
     if table["token_id"].duplicated().any():
         twice = table["token_id"][table["token_id"].duplicated()].iloc[0]
         raise DataError(f"{path} has the token_id {twice} twice; keep one row for each token.")

@@ -93,7 +93,7 @@ def test_sums_over_tokens_of_one_text_are_naive_sums(tmp_path_factory, tokens):
         (HEADER + "0,a,a,-1,0.5\n", "has .*0.5.* for token 0"),
         (HEADER + "0,a,a,-0.1,-1\n1,b,b,-0.1,-1\n", "'best_ever_one' that add up to 1.81"),
         (HEADER + "0,a,a,-1,-1\n0,b,b,-1,-1\n", "token_id 0 twice"),
-        (HEADER + "x,a,a,-1,-1\n", "token_id that is no number"),
+        (HEADER + "x,a,a,-1,-1\n", "token_id that is no whole number"),
         (HEADER + "0,a,a,-1,-1,-1\n", "cannot be read as csv"),
         (HEADER + "0,a,a,-1,-1\n1,b,b,-1,-1,-1\n", "cannot be read as csv"),
         (HEADER + '0,a,a,-1,-1\n1,"b,b,-1,-1,-1\n', "cannot be read as csv"),

@@ -136,11 +136,7 @@ class ImplicitRewardLM(LM):
         return results
 
     def models(self) -> Iterator[tuple[str, AnswerLM, dict[str, Any]]]:
-        """Yield both models in turn, with what each was made with.
-
-        With ``sequential`` the first is freed before the second is loaded, so use each
-        before asking for the next.
-        """
+        """Yield each model and its arguments; with ``sequential`` the next one replaces it."""
         self._load_policy()
         yield "policy", self.policy, self._first
         if self._sequential:

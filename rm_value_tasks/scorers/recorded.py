@@ -171,8 +171,8 @@ class RecordedRewards(LM):
             return "record them, or choose a lexicon and prompts that the file covers (--metadata)."
         return (
             "an answer is found if one token stands for it, so keep such words with --metadata "
-            f'\'{{"single_token_in": ["{self._path}"]}}\', which names what it drops, and for '
-            'bare words give "target_delimiter": "" as well.'
+            f'\'{{"single_token_in": ["{self._path}"]}}\', which names what it drops; where no '
+            'chat template applies, bare words need "target_delimiter": "" too.'
         )
 
     def _keys(self, requests: list[Instance]) -> Iterator[tuple[str, str]]:

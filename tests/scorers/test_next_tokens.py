@@ -320,3 +320,29 @@ def test_a_failed_write_leaves_nothing(model, tmp_path, monkeypatch):
     done = CliRunner().invoke(cli, arguments)
     assert isinstance(done.exception, DataError)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+def test_a_file_that_was_sorted_otherwise_reads_alike_and_a_gap_is_refused(model, tmp_path):
+    expected = read(scored(model("llama"), tmp_path / "run").store.merged)
+    rows = pd.read_parquet(tmp_path / "run" / "tokens.parquet")
+    path = tmp_path / "tokens.parquet"
+    mixed = rows.sort_values(["decoded", "prompt_id"])
+    mixed.to_parquet(path, row_group_size=100)
+    found = read(path)
+    assert found.prompts == expected.prompts
+    pd.testing.assert_frame_equal(
+        found.table.sort_values("token_id", ignore_index=True)[expected.table.columns],
+        expected.table,
+    )
+    only = read(path, ["worst_time_please"])
+    assert list(only.prompts) == ["worst_time_please"]
+    assert only.table["worst_time_please"].tolist() == found.table["worst_time_please"].tolist()
+    rows.drop(index=len(rows) - 1).to_parquet(path)
+    with pytest.raises(DataError, match=r"has .*nan.* for token \d+ .* and 'worst_time_please'"):
+        read(path)
+    pd.concat([rows, rows.tail(1)]).to_parquet(path)
+    with pytest.raises(DataError, match="has a token twice for one prompt"):
+        read(path)
+    rows.head(0).to_parquet(path)
+    with pytest.raises(DataError, match="has no rows"):
+        read(path)
