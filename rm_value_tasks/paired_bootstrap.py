@@ -103,9 +103,7 @@ def paired_shift(
     )
 
 
-def draw_weights(
-    generator: np.random.Generator, resamples: int, size: int
-) -> NDArray[np.float32]:
+def draw_weights(generator: np.random.Generator, resamples: int, size: int) -> NDArray[np.float32]:
     """Shape (resamples, size): how often each unit is drawn, over the number of draws."""
     drawn = generator.multinomial(size, np.full(size, 1 / size), size=resamples)
     return (drawn / size).astype(np.float32)
