@@ -59,7 +59,7 @@ def stage_lines(leans: pd.DataFrame, interval: str = "bar: 95% interval") -> Fig
 
 
 def _draw(axes: Axes, leans: pd.DataFrame, stages: list[str], families: dict[str, Look]) -> None:
-    reach = min(0.24, 0.09 * len(families))
+    reach = min(0.24, 0.06 * len(families))
     offsets = np.linspace(-reach, reach, len(families)) if len(families) > 1 else np.zeros(1)
     for number, (offset, (family, look)) in enumerate(zip(offsets, families.items(), strict=True)):
         rows = leans[leans["family"] == family]
