@@ -4,8 +4,8 @@ A family's base has a taste for each word: agency words a little more in one fam
 words in the other, and words of their own in both. The instruct model keeps most of it. The
 reward model keeps half of the base's taste, learns tastes that both families share, and
 gains a liking for its family's category as large as the part of it that it kept: of the reward
-models' difference in the lean one half is therefore inherited (on the scale of these scores;
-the tool's scale, places in the lexicon, bends it by about a hundredth).
+models' difference in the lean one half is therefore inherited. (On the scale of these tastes;
+noise in the scores makes what can be measured a little smaller.)
 
 Run ``python -m rm_value_tasks.demo.families FOLDER``; it writes recorded scores and runs
 lm_eval on them.
@@ -43,13 +43,19 @@ def tastes(agency: np.ndarray, seed: int = 0) -> dict[tuple[str, str], np.ndarra
         negative ones.
     """
     generator = np.random.default_rng(seed)
-    size = len(agency)
-    learned = generator.normal(scale=0.4, size=size)
+
+    def draw(scale: float) -> np.ndarray:
+        drawn = generator.normal(scale=scale, size=len(agency))
+        for side in (agency == 1, agency == 0):  # so that the plant is exact in these words
+            drawn[side] -= drawn[side].mean()
+        return drawn
+
+    learned = draw(0.4)
     found = {}
     for family, lean in FAMILIES.items():
-        base = lean * agency + generator.normal(scale=0.4, size=size)
+        base = lean * agency + draw(0.4)
         found[family, "base"] = base
-        found[family, "instruct"] = 0.8 * base + generator.normal(scale=0.2, size=size)
+        found[family, "instruct"] = 0.8 * base + draw(0.2)
         found[family, "reward"] = _KEPT * base + learned + _KEPT * lean * agency
     return found
 
