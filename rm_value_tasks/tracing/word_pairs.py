@@ -68,7 +68,7 @@ def differences(
     for first, second, values in _pairs(design, words, prompts, score):
         resampled = values[drawn].mean(axis=1) if len(prompts) > 1 else np.full(2, np.nan)
         found = interval(np.append(values.mean(), resampled))
-        families = dict.fromkeys([first.stage[0], second.stage[0]])
+        families = [f for f in design.families if f in (first.stage[0], second.stage[0])]
         rows.append({
             "first": _name(design, first), "second": _second(design, first, second),
             "families": " / ".join(families), "word": words[0], "other_word": words[1],
