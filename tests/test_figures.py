@@ -68,6 +68,30 @@ def pairs():
     return pd.DataFrame(rows, columns=["first", "second", "word", "score"])
 
 
+def stages():
+    """Two families; the second has two models at the last stage and no interval at the first."""
+    return pd.DataFrame(
+        [
+            ("x_contrast", "A", "base", True, 0.6, 0.5, 0.7),
+            ("x_contrast", "A", "reward", True, 0.55, 0.5, 0.6),
+            ("x_contrast", "B", "base", True, 0.4, np.nan, np.nan),
+            ("x_contrast", "B", "reward", False, 0.44, 0.4, 0.5),
+            ("x_contrast", "B", "reward", False, 0.48, 0.4, 0.5),
+            ("x_contrast", "B", "reward", True, 0.46, 0.42, 0.5),
+        ],
+        columns=["metric", "family", "stage", "mean", "estimate", "low", "high"],
+    )
+
+
+def word_pairs():
+    return pd.DataFrame({
+        "first": ["A base", "A base", "B base"], "second": ["A reward", "B base", "B reward"],
+        "families": ["A", "A / B", "B"], "word": "freedom", "other_word": "love",
+        "score": "log_ratio", "difference": [0.5, -1.0, 2.0], "low": [0.4, -2.0, np.nan],
+        "high": [0.6, 0.0, np.nan],
+    })  # fmt: skip
+
+
 def texts(figure):
     found = [text.get_text() for axes in figure.axes for text in axes.texts]
     found += [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
@@ -91,6 +115,12 @@ def every_figure(name=lambda text: text):
         figures.mwlr_lollipop(pairs().assign(
             first=lambda t: t["first"].map(name), word=lambda t: t["word"].map(name)
         )),
+        figures.stage_lines(
+            stages().assign(**{k: stages()[k].map(name) for k in ("metric", "family", "stage")})
+        ),
+        figures.pair_lollipop(
+            word_pairs().assign(**{k: word_pairs()[k].map(name) for k in word_pairs().columns[:6]})
+        ),
     ]  # fmt: skip
 
 
@@ -302,8 +332,48 @@ def test_profile_puts_virtues_and_vices_side_by_side():
     assert list(vice.lines[0].get_xdata()) == [0.4]
 
 
+def test_stages_are_joined_through_their_means():
+    (axes,) = figures.stage_lines(stages()).axes
+    lines = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+    assert list(lines["A"].get_ydata()) == [0.6, 0.55]
+    assert list(lines["B"].get_ydata()) == [0.4, 0.46]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["base", "reward"]
+    (hollow,) = (line for line in axes.lines if 0.44 in line.get_ydata())
+    assert list(hollow.get_ydata()) == [0.44, 0.48]
+    assert hollow.get_markerfacecolor() == "none"
+    bars = [path.vertices[:, 1] for bar in axes.collections for path in bar.get_paths()]
+    assert sorted(map(tuple, bars)) == [(0.42, 0.5), (0.5, 0.6), (0.5, 0.7)]
+    # Told apart in grey: neither marker nor dash is shared.
+    assert lines["A"].get_marker() != lines["B"].get_marker()
+    assert lines["A"].get_linestyle() != lines["B"].get_linestyle()
+    # Side by side: no two bars at one place.
+    assert lines["A"].get_xdata()[1] != lines["B"].get_xdata()[1]
+
+
+def test_a_panel_for_each_lean():
+    leans = pd.concat([stages().assign(metric=f"m{i}") for i in range(6)])
+    panels = [axes for axes in figures.stage_lines(leans).axes if axes.get_visible()]
+    assert [axes.get_title() for axes in panels] == [f"m{i}" for i in range(6)]
+
+
+def test_pairs_of_models_lie_in_order():
+    figure = figures.pair_lollipop(word_pairs())
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "A base against B base", "A base against A reward", "B base against B reward",
+    ]  # fmt: skip
+    points = [line.get_xdata()[0] for line in axes.lines if line.get_marker() != "None"]
+    assert points == [-1.0, 0.5, 2.0]
+    ends = [tuple(path.vertices[:, 0]) for bar in axes.collections for path in bar.get_paths()]
+    assert ends == [(0, -1), (-2, 0), (0, 0.5), (0.4, 0.6), (0, 2)]
+    label = figure.get_supxlabel()
+    assert "log-ratio of freedom minus log-ratio of love" in label
+    assert "first model rather love  ←  0  →  rather freedom" in label
+
+
 @pytest.mark.parametrize("draw", [
-    figures.lean_map, figures.rank_violins, figures.foundation_profile, figures.word_places
+    figures.stage_lines, figures.pair_lollipop, figures.lean_map, figures.rank_violins,
+    figures.foundation_profile, figures.word_places,
 ])  # fmt: skip
 def test_nothing_to_draw_is_said(draw):
     with pytest.raises(DataError, match="no rows"):

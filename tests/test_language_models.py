@@ -1,4 +1,4 @@
-"""How answers join prompts for lm-eval's own ``hf``: the first-token distribution."""
+"""How answers join prompts for lm-eval's own models: the first-token distribution."""
 
 import lm_eval
 import numpy as np
@@ -12,7 +12,7 @@ from rm_value_tasks import task_config_dir
 from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import by_id
-from tests import tiny
+from tests import completions_server, tiny
 from tests.test_single_tokens import train
 
 QUESTION = by_id("best_ever_one").text
@@ -52,7 +52,7 @@ def lexicon(tmp_path):
     return str(path)
 
 
-def run(folder, chat=False, model="hf", **metadata):
+def run(folder, chat=False, model="hf", arguments=None, task="value_bias_big2", **metadata):
     manager = TaskManager(
         include_path=task_config_dir(),
         include_defaults=False,
@@ -60,15 +60,16 @@ def run(folder, chat=False, model="hf", **metadata):
     )
     results = lm_eval.simple_evaluate(
         model=model,
-        model_args={"pretrained" if model == "hf" else "path": str(folder)},
+        model_args={"path" if model == "recorded-rewards" else "pretrained": str(folder)}
+        | (arguments or {}),
         device="cpu",
         batch_size=8,
-        tasks=["value_bias_big2"],
+        tasks=[task],
         apply_chat_template=chat,
         task_manager=manager,
         bootstrap_iters=0,
     )
-    (sample,) = results["samples"]["value_bias_big2"]
+    sample = results["samples"][task][0]
     words = sample["doc"]["words"]
     scores = [score for score, _ in sample["filtered_resps"][: len(words)]]
     return dict(zip(words, scores, strict=True)), sample, results
@@ -191,3 +192,101 @@ def test_a_table_of_tokens_gives_the_scores_that_hf_gives(
     name = "agency_contrast,none"
     task = "value_bias_big2"
     assert results["results"][task][name] == expected["results"][task][name]
+
+
+FORMS = {
+    "slot": {"answer_slot": "Answer:"},
+    "bare": {"surface_forms": ["lower"], "target_delimiter": ""},
+    "chat": {"chat": True},
+}
+
+
+@pytest.mark.parametrize("form", ["bare", "chat"])
+def test_shared_prefixes_give_the_same_distribution(models, lexicon, form):
+    """``hf-shared-prefix`` asks for the same tokens after the same tokens as ``hf``."""
+    own, sample, results = run(models["sentencepiece"], lexicon=lexicon, **FORMS[form])
+    shared, same, again = run(
+        models["sentencepiece"], model="hf-shared-prefix", lexicon=lexicon, **FORMS[form]
+    )
+    assert same["arguments"] == sample["arguments"]
+    assert list(shared.values()) == pytest.approx(list(own.values()), abs=1e-4)
+    for metric, value in results["results"]["value_bias_big2"].items():
+        if metric.startswith("agency") and "stderr" not in metric:
+            assert again["results"]["value_bias_big2"][metric] == pytest.approx(value)
+
+
+@pytest.fixture(scope="module")
+def with_bos(models, tmp_path_factory):
+    """A base model whose tokenizer begins every text with a token of its own, as Llama's."""
+    folder = tmp_path_factory.mktemp("with-bos")
+    torch.manual_seed(5)
+    tiny.save(folder, "llama", tiny.build("llama", transformers.AutoModelForCausalLM))
+    return folder
+
+
+def api(url, tokenizer, **arguments):
+    return {
+        "model": "local-completions",
+        "arguments": {
+            "pretrained": None,
+            "model": "served-name",
+            "tokenizer": str(tokenizer),
+            "tokenizer_backend": "huggingface",
+            "base_url": url,
+            "max_length": 256,
+            **arguments,
+        },
+    }
+
+
+@pytest.mark.parametrize("form", ["slot", "chat"])
+def test_an_api_model_gives_what_hf_gives(models, lexicon, form):
+    """lm-eval's ``local-completions`` against a real server of the same model, over HTTP."""
+    own, sample, results = run(models["bytes"], lexicon=lexicon, **FORMS[form])
+    with completions_server.serve(models["bytes"]) as (url, payloads):
+        served, same, again = run(None, lexicon=lexicon, **api(url, models["bytes"]), **FORMS[form])
+    assert len(payloads) == 2  # of 16 answers, 8 a batch
+    assert same["arguments"] == sample["arguments"]
+    assert list(served.values()) == pytest.approx(list(own.values()), abs=1e-4)
+    assert "score_kind" not in again["config"]
+    for metric, value in results["results"]["value_bias_big2"].items():
+        if metric.startswith("agency") and "stderr" not in metric:
+            assert again["results"]["value_bias_big2"][metric] == pytest.approx(value)
+
+
+def test_an_api_model_begins_texts_only_when_told_to(with_bos, lexicon):
+    """``hf`` begins with BOS by itself; ``local-completions`` needs ``add_bos_token=True``."""
+    own, *_ = run(with_bos, lexicon=lexicon)
+    bos = transformers.AutoTokenizer.from_pretrained(with_bos).bos_token_id
+    with completions_server.serve(with_bos) as (url, payloads):
+        told, *_ = run(None, lexicon=lexicon, **api(url, with_bos, add_bos_token=True))
+        assert all(ids.count(bos) == 1 for sent in payloads for ids in sent["prompt"])
+        payloads.clear()
+        untold, *_ = run(None, lexicon=lexicon, **api(url, with_bos))
+        assert all(bos not in ids for sent in payloads for ids in sent["prompt"])
+        payloads.clear()
+        # A chat template has its own.
+        chat, *_ = run(None, chat=True, lexicon=lexicon, **api(url, with_bos))
+        assert all(ids.count(bos) == 1 for sent in payloads for ids in sent["prompt"])
+    assert list(told.values()) == pytest.approx(list(own.values()), abs=1e-4)
+    assert list(untold.values()) != pytest.approx(list(own.values()), abs=1e-2)
+    by_hf, *_ = run(with_bos, chat=True, lexicon=lexicon)
+    assert list(chat.values()) == pytest.approx(list(by_hf.values()), abs=1e-4)
+
+
+@pytest.mark.parametrize("model", ["hf", "hf-shared-prefix"])
+def test_the_papers_ranks_of_a_language_model(models, published, monkeypatch, model):
+    """``value_bias_paper`` in the paper's form, for a base model: median ranks by hand."""
+    monkeypatch.setenv("RM_VALUE_TASKS_DATA", str(published))
+    task = "value_bias_paper_big2"
+    tokenizers = [str(folder) for folder in models.values()]
+    form = FORMS["bare"] | {"single_token_in": tokenizers}
+    scores, _, results = run(models["bytes"], model=model, task=task, **form)
+    first = next_token(models["bytes"], QUESTION)
+    assert scores == pytest.approx({word: first(word) for word in scores}, abs=1e-4)
+    ordered = sorted(scores, key=scores.__getitem__, reverse=True)
+    assert sorted(scores) == ["care", "love", "success", "trust"]
+    for category, words in {"agency": ["success"], "communion": ["care", "love", "trust"]}.items():
+        places = [ordered.index(word) + 1 for word in words]
+        metric = f"{category}_rank_positive,none"
+        assert results["results"][task][metric] == np.median(places)

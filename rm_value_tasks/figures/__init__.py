@@ -7,18 +7,22 @@ that says the same. Text from models is drawn as it is, never read as mathematic
 from rm_value_tasks.figures.foundation_profile import foundation_profile
 from rm_value_tasks.figures.lean_map import lean_map
 from rm_value_tasks.figures.mwlr_lollipop import mwlr_lollipop
+from rm_value_tasks.figures.pair_lollipop import pair_lollipop
 from rm_value_tasks.figures.prompt_heatmap import prompt_heatmap
 from rm_value_tasks.figures.rank_violins import rank_violins
 from rm_value_tasks.figures.saving import save, to_bytes
+from rm_value_tasks.figures.stage_lines import stage_lines
 from rm_value_tasks.figures.word_lollipop import word_lollipop, word_places
 
 __all__ = [
     "foundation_profile",
     "lean_map",
     "mwlr_lollipop",
+    "pair_lollipop",
     "prompt_heatmap",
     "rank_violins",
     "save",
+    "stage_lines",
     "to_bytes",
     "word_lollipop",
     "word_places",
