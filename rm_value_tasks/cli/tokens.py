@@ -85,6 +85,11 @@ def tokens(
 def _reward_model(arguments: dict[str, Any]) -> RewardLM:
     from rm_value_tasks.scorers.reward import RewardLM
 
+    if arguments.get("engine", "hf") != "hf":
+        raise ModelError(
+            "tokens reads the model's own embedding table, which another engine does not show; "
+            "leave engine= out of --model-args."
+        )
     try:
         return RewardLM(**arguments)
     except (OSError, TypeError, ValueError) as error:  # how transformers says "no such model"

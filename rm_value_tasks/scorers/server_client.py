@@ -70,9 +70,10 @@ class RewardServer:
         self._concurrent = num_concurrent
         self._timeout = timeout
         self._tries = max_retries + 1
-        self._backoff = tenacity.wait_exponential_jitter(
-            initial=retry_wait, max=_LONGEST_WAIT, jitter=retry_wait
-        )
+        # The random part keeps clients that failed together from coming back together.
+        self._backoff = tenacity.wait_exponential(
+            multiplier=retry_wait, max=_LONGEST_WAIT
+        ) + tenacity.wait_random(0, retry_wait)
 
     def get(self, path: str) -> Any:
         """Return the JSON at ``path``; None where the server has no such path.

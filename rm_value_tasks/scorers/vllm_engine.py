@@ -119,8 +119,9 @@ class VLLMRewardLM(EngineRewardLM):
             )
         rows = [output.outputs.data.tolist() for output in outputs]
         if any(not isinstance(row, list) or isinstance(row[0], list) for row in rows):
+            shape = list(outputs[0].outputs.data.shape)
             raise ModelError(
-                f"vllm {self._version} gives outputs of shape {tuple(outputs[0].outputs.data.shape)} "
+                f"vllm {self._version} gives outputs of shape {shape} for a conversation "
                 "where one row of labels belongs: the model is no sequence classifier to it."
             )
         return rows
