@@ -55,6 +55,7 @@ class RewardServer(ThreadingHTTPServer):
         max_model_len: int | None = 256,
         lists_models: bool = True,
         slow: float = 2.0,
+        retry_after: str = "0",
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.model = _load(folder)
@@ -62,6 +63,8 @@ class RewardServer(ThreadingHTTPServer):
         self.fault, self.activated, self.key = fault, activated, key
         self.max_model_len, self.lists_models, self.slow = max_model_len, lists_models, slow
         self.url = f"http://127.0.0.1:{self.server_port}"
+        self.retry_after = retry_after
+        self.times: list[float] = []
         self.posts: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.under_way = self.most_under_way = 0
@@ -149,6 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.paths.append(self.path)
             server.posts.append(payload)
+            server.times.append(time.monotonic())
             number = len(server.posts)
             server.under_way += 1
             server.most_under_way = max(server.most_under_way, server.under_way)
@@ -164,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.error(404, "Not Found")
         elif fault in BUSY:
             echo = self.headers.get("Authorization", "")
-            self.error(BUSY[fault], f"busy {echo}", Retry_After="0")
+            self.error(BUSY[fault], f"busy {echo}", Retry_After=self.server.retry_after)
         elif fault == "400":
             self.error(400, "This model does not support the classify task")
         elif fault == "drop":

@@ -1,9 +1,9 @@
 """``--model reward-server`` against a loopback server with a tiny model, well and unwell."""
 
 import functools
+import itertools
 import json
 import logging
-import subprocess
 import sys
 
 import pytest
@@ -26,7 +26,7 @@ START = 2
 
 def connect(server, folder, **arguments):
     return ServerRewardLM(
-        server.url, pretrained=str(folder), retry_wait=0, **{"batch_size": 8, **arguments}
+        server.url, **{"pretrained": str(folder), "retry_wait": 0, "batch_size": 8, **arguments}
     )
 
 
@@ -360,13 +360,22 @@ def test_requests_that_need_another_model_are_refused(checkpoint):
         assert rewards(model, prompts=PROMPTS[:1], answers=ANSWERS[:2])
 
 
-def test_without_the_extra_one_sentence_says_what_is_missing(checkpoint):
-    code = (
-        "import sys; sys.modules['tenacity'] = None\n"
-        "from rm_value_tasks.scorers.server import _client\n"
-        "_client('http://h')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "needs tenacity, which is not installed; pip install 'rm-value-tasks[server]'" in (
-        done.stderr
-    )
+def test_without_the_extra_one_sentence_says_what_is_missing(checkpoint, monkeypatch):
+    monkeypatch.delitem(sys.modules, "rm_value_tasks.scorers.server_client", raising=False)
+    monkeypatch.setitem(sys.modules, "tenacity", None)
+    with pytest.raises(
+        ModelError, match=r"needs tenacity, .*pip install 'rm-value-tasks\[server\]'"
+    ):
+        ServerRewardLM("http://localhost:1", pretrained=str(checkpoint("llama")))
+
+
+def test_waits_between_tries_grow_or_are_what_the_server_asks_for(checkpoint):
+    folder = checkpoint("llama")
+    with RewardServer(folder, fault=after_start(*["500"] * 3)) as server:
+        rewards(connect(server, folder, retry_wait=0.1), prompts=PROMPTS[:1], answers=ANSWERS[:8])
+    tries = server.times[START:]
+    waits = [after - before for before, after in itertools.pairwise(tries)]
+    assert all(wait >= least for wait, least in zip(waits, (0.1, 0.2, 0.4), strict=True))
+    with RewardServer(folder, fault=after_start("429"), retry_after="1") as server:
+        rewards(connect(server, folder), prompts=PROMPTS[:1], answers=ANSWERS[:8])
+    assert server.times[-1] - server.times[-2] >= 1
