@@ -78,6 +78,11 @@ class ServerRewardLM(EngineRewardLM):
             raise ModelError(
                 "which tokenizer renders the conversations is not known; give pretrained=MODEL."
             )
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise ModelError(
+                "several processes would each score everything on the server; start one without "
+                "accelerate or torchrun, and raise num_concurrent= or batch_size."
+            )
         root = root_of(base_url)
         automatic = str(batch_size).startswith("auto")
         self._batch_size = _AUTO_BATCH if automatic else int(batch_size)
@@ -122,7 +127,7 @@ class ServerRewardLM(EngineRewardLM):
             ["/version"] if self._backend.name == "vllm" else ["/server_info", "/get_server_info"]
         )
         for path in paths:
-            answer = self._server.get(path)
+            answer = self._server.get(path, optional=True)  # SGLang may ask for another key
             # The rest of SGLang's answer may hold its key.
             if isinstance(answer, dict) and isinstance(answer.get("version"), str):
                 return answer["version"]

@@ -75,16 +75,25 @@ class RewardServer:
             multiplier=retry_wait, max=_LONGEST_WAIT
         ) + tenacity.wait_random(0, retry_wait)
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, *, optional: bool = False) -> Any:
         """Return the JSON at ``path``; None where the server has no such path.
 
+        Args:
+            path: what to ask for.
+            optional: whether one try is enough and any failure is None.
+
         Raises:
-            ModelError: as ``post_all``.
+            ModelError: as ``post_all``, unless optional.
         """
 
         async def once() -> Any:
             async with self._session() as session:
-                return await self._ask(session, path, None)
+                if not optional:
+                    return await self._ask(session, path, None)
+                try:
+                    return await self._once(session, path, None)
+                except (_Failed, ModelError):
+                    return None
 
         return _run(once())
 

@@ -335,6 +335,12 @@ def test_which_program_serves_is_asked_or_told(checkpoint, expected):
                 ServerRewardLM(server.url, **{"pretrained": str(folder), **arguments})
 
 
+def test_several_processes_are_refused(checkpoint, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ModelError, match="several processes would each score everything"):
+        ServerRewardLM("http://localhost:1", pretrained=str(checkpoint("llama")))
+
+
 def test_it_works_where_an_event_loop_runs_already(checkpoint, expected):
     import asyncio
 
