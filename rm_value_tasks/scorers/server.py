@@ -84,13 +84,7 @@ class ServerRewardLM(EngineRewardLM):
                 "accelerate or torchrun, and raise num_concurrent= or batch_size."
             )
         root = root_of(base_url)
-        automatic = str(batch_size).startswith("auto")
-        self._batch_size = _AUTO_BATCH if automatic else int(batch_size)
-        if min(self._batch_size, num_concurrent, timeout, max_retries + 1) <= 0 or retry_wait < 0:
-            raise ModelError(
-                "batch_size, num_concurrent and timeout must be above 0, max_retries and "
-                "retry_wait 0 or above."
-            )
+        self._batch_size = _checked(batch_size, num_concurrent, timeout, max_retries, retry_wait)
         super().__init__(name, **rendering)
         self._server = _client(
             root,
@@ -123,10 +117,7 @@ class ServerRewardLM(EngineRewardLM):
         return found[0] if found else {}
 
     def _ask_version(self) -> str | None:
-        paths = (
-            ["/version"] if self._backend.name == "vllm" else ["/server_info", "/get_server_info"]
-        )
-        for path in paths:
+        for path in self._backend.version_paths:
             answer = self._server.get(path, optional=True)  # SGLang may ask for another key
             # The rest of SGLang's answer may hold its key.
             if isinstance(answer, dict) and isinstance(answer.get("version"), str):
@@ -182,6 +173,19 @@ class ServerRewardLM(EngineRewardLM):
             "served_model": self._served["model"],
             "served_model_path": self._served["path"],
         }
+
+
+def _checked(
+    batch_size: int | str, concurrent: int, timeout: float, retries: int, wait: float
+) -> int:
+    """Return the number of conversations in a request; refuse numbers that mean nothing."""
+    size = _AUTO_BATCH if str(batch_size).startswith("auto") else int(batch_size)
+    if min(size, concurrent, timeout) <= 0 or min(retries, wait) < 0:
+        raise ModelError(
+            "batch_size, num_concurrent and timeout must be above 0, max_retries and "
+            "retry_wait 0 or above."
+        )
+    return size
 
 
 def _client(root: str, **settings: Any) -> Any:

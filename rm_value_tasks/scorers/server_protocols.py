@@ -79,7 +79,7 @@ class _VLLM:
         usage = answer.get("usage")
         read = usage.get("prompt_tokens") if isinstance(usage, dict) else None
         _refuse_other_length(read, sum(map(len, batch)))
-        return [rows[index] for index in range(len(batch))]
+        return _even([rows[index] for index in range(len(batch))])
 
 
 class _SGLang:
@@ -97,7 +97,7 @@ class _SGLang:
             read = meta.get("prompt_tokens") if isinstance(meta, dict) else None
             _refuse_other_length(read, len(ids))
             rows.append(_row(item.get("embedding"), "embedding"))
-        return rows
+        return _even(rows)
 
 
 BACKENDS = ("vllm", "sglang")
@@ -166,7 +166,16 @@ def _row(values: Any, field: str) -> Row:
     numbers = [float("nan") if value is None else value for value in values]
     if not all(type(value) in (int, float) for value in numbers):
         raise BadAnswer(f"{field!r} is {_shown(values)} where a list of numbers belongs")
-    return [float(value) for value in numbers]
+    try:
+        return [float(value) for value in numbers]
+    except OverflowError:
+        raise BadAnswer(f"{field!r} is {_shown(values)}, beyond any float") from None
+
+
+def _even(rows: list[Row]) -> list[Row]:
+    if len(lengths := {len(row) for row in rows}) > 1:
+        raise BadAnswer(f"{sorted(lengths)} labels in one answer")
+    return rows
 
 
 def _refuse_other_length(read: Any, sent: int) -> None:

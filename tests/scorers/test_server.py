@@ -7,6 +7,8 @@ import logging
 import sys
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from lm_eval.api.model import CachingLM
 
 from rm_value_tasks.errors import ModelError
@@ -14,7 +16,7 @@ from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.scorers.raw_outputs import PROBES, reduction, refuse_activated
 from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.scorers.server import ServerRewardLM
-from rm_value_tasks.scorers.server_protocols import root_of
+from rm_value_tasks.scorers.server_protocols import BadAnswer, make_backend, root_of
 from rm_value_tasks.scores import Reward
 from tests import tiny
 from tests.reward_servers import RewardServer
@@ -284,6 +286,42 @@ def test_the_key_comes_from_the_environment_and_is_never_shown(checkpoint, monke
         connect(server, folder, api_key=key)
     with pytest.raises(ModelError, match="holds a user name, password"):
         root_of(f"http://me:{key}@localhost:8000")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+ITEM = st.fixed_dictionaries(
+    {},
+    optional={
+        "index": st.integers(-1, 3) | JSON,
+        "meta_info": st.fixed_dictionaries({}, optional={"prompt_tokens": st.integers(1, 3)})
+        | JSON,
+        **dict.fromkeys(("probs", "data", "embedding"), st.lists(st.floats() | JSON, max_size=2)),
+    },
+)
+LIST = st.lists(ITEM | JSON, max_size=3)
+ANSWER = st.fixed_dictionaries({"data": LIST | JSON}, optional={"usage": JSON}) | LIST | JSON
+
+
+@settings(max_examples=50, deadline=None)
+@given(ANSWER, st.sampled_from([("vllm", "classify"), ("vllm", "pooling"), ("sglang", "classify")]))
+@example(
+    {"data": [{"index": 0, "probs": [10**400]}, {"index": 1, "probs": [1]}]}, ("vllm", "classify")
+)
+@example([{"embedding": [1.0]}, {"embedding": [1.0, 2.0]}], ("sglang", "classify"))
+def test_any_answer_is_read_whole_or_refused(answer, which):
+    batch = [[1, 2], [3]]
+    try:
+        rows = make_backend(which[0], model="m", route=which[1]).rows(answer, batch)
+    except BadAnswer:
+        pass
+    else:
+        assert len(rows) == len(batch)
+        assert {type(value) for row in rows for value in row} == {float}
+        assert len({len(row) for row in rows}) == 1
 
 
 @pytest.mark.parametrize(
