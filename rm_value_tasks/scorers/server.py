@@ -200,7 +200,7 @@ def _client(root: str, **settings: Any) -> Any:
 
 
 def _key(name: str | None) -> str | None:
-    key = os.environ.get(name or API_KEY)
+    key = os.environ.get(name or API_KEY, "").strip() or None
     if name and not key:
         raise ModelError(f"api_key_env={name!r} names an environment variable that is not set.")
     return key

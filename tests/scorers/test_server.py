@@ -9,6 +9,7 @@ import sys
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
 
 from rm_value_tasks.errors import ModelError
@@ -206,6 +207,28 @@ def test_small_raw_rewards_are_told_from_activated_ones():
     with pytest.raises(ModelError, match="another dtype"):
         refuse_activated([[0.1], [float("nan")]], None)
     assert len(PROBES) == len(set(PROBES))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])  # gemma2's template takes no system turn
+def test_lm_evals_chat_template_gives_what_model_reward_gives(checkpoint, name):
+    folder = checkpoint(name)
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": PROMPTS[0].text},
+    ]
+    with RewardServer(folder) as server:
+        model = connect(server, folder)
+        hf = RewardLM(str(folder), device="cpu", batch_size=8)
+        ours, theirs = (lm.apply_chat_template(turns) for lm in (model, hf))
+        assert (ours, ours.messages) == (theirs, theirs.messages)
+        chat = [
+            Instance("loglikelihood", {}, (ours, answer), index, metadata=("probe", 0, 1))
+            for index, answer in enumerate(ANSWERS[:4])
+        ]
+        served, here = (lm.loglikelihood(chat, disable_tqdm=True) for lm in (model, hf))
+        assert [score for score, _ in served] == pytest.approx([s for s, _ in here], abs=1e-5)
+        assert model.chat_template(True) == hf.tokenizer.chat_template
+        assert model.tokenizer_name == hf.tokenizer_name
 
 
 def test_several_labels_need_a_choice(tmp_path):
