@@ -19,6 +19,7 @@ MODELS = {
     "implicit-reward": "rm_value_tasks.scorers.implicit:ImplicitRewardLM",
     "recorded-rewards": "rm_value_tasks.scorers.recorded:RecordedRewards",
     "reward": "rm_value_tasks.scorers.reward:RewardLM",
+    "reward-server": "rm_value_tasks.scorers.server:ServerRewardLM",
 }
 """lm-eval model name -> ``module:class``; pyproject.toml's entry points say the same."""
 

@@ -11,6 +11,7 @@ import transformers
 
 import rm_value_tasks.demo
 from tests import tiny
+from tests.reward_servers import RewardServer
 
 BIN = Path(sys.executable).parent
 METADATA = json.dumps({"prompts": ["best_ever_*", "good_time_one"]})
@@ -121,25 +122,68 @@ def test_the_chat_template_flag_changes_nothing_for_a_reward_model(single, run):
                 assert results["results"][task][name] == pytest.approx(value, abs=1e-6)
 
 
-def test_two_processes_give_the_results_of_one(single, run):
+APART = {"date", "start_time", "end_time", "total_evaluation_time_seconds", "task_hashes"}
+"""What two runs need not share: times, and lm-eval's hash of the samples in their order, which
+is the processes' order when there are several."""
+
+
+def assert_same(one, other, where="results"):
+    """Two results files say the same; numbers agree within float32's rounding."""
+    if isinstance(one, dict):
+        assert set(one) == set(other), where
+        for key in set(one) - APART:
+            assert_same(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), where
+        for index, (first, second) in enumerate(zip(one, other, strict=True)):
+            assert_same(first, second, f"{where}.{index}")
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-6, nan_ok=True), where
+    else:
+        assert one == other, where
+
+
+def scores_of(samples):
+    """Every answer's score in every task, by document."""
+    return {
+        (task, row["doc_id"], index): float(score)
+        for task, rows in samples.items()
+        for row in rows
+        for index, (score, _) in enumerate(row["filtered_resps"])
+    }
+
+
+def test_two_processes_give_the_results_file_of_one(single, run):
     # --multi_gpu is what makes accelerate start several processes, on CPUs too.
     launcher = ("accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--num_machines",
                 "1", "--mixed_precision", "no", "--dynamo_backend", "no")  # fmt: skip
     done, results, samples = run("parallel", launcher=launcher)
     assert "on rank 1" in done.stderr
-    assert results["results"]["value_bias_big2"] == pytest.approx(
-        {**single[1]["results"]["value_bias_big2"]}, abs=1e-6
-    )
+    assert_same(single[1], results)
+    assert scores_of(samples) == pytest.approx(scores_of(single[2]), abs=1e-5)
 
-    def scores(rows):
-        return {
-            (row["doc"]["pair"], index): float(score)
-            for row in rows
-            for index, (score, _) in enumerate(row["filtered_resps"])
-        }
 
-    ours, theirs = scores(samples["value_bias_big2"]), scores(single[2]["value_bias_big2"])
-    assert ours == pytest.approx(theirs, abs=1e-5)
+def test_a_server_gives_the_results_of_the_model_itself(single, checkpoint, tmp_path, monkeypatch):
+    folder, key = checkpoint("llama"), "sk-never-to-be-written"
+    monkeypatch.setenv("SERVER_KEY", key)
+    with RewardServer(folder, key=key, fault=lambda n, _: "500" if n == 4 else None) as server:
+        done = lm_eval(
+            *("--model", "reward-server", "--batch_size", "16", "--metadata", METADATA),
+            "--model_args",
+            f"pretrained={folder},base_url={server.url},num_concurrent=4,api_key_env=SERVER_KEY",
+            *("--tasks", "value_bias_big2,demo_capitals"),
+            *("--include_path", str(Path(rm_value_tasks.demo.__file__).parent)),
+            *("--output_path", str(tmp_path), "--log_samples", "--apply_chat_template"),
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    results, samples = outputs(tmp_path)
+    assert_same(single[1]["results"], results["results"])
+    assert scores_of(samples) == pytest.approx(scores_of(single[2]), abs=1e-5)
+    assert results["config"]["engine_version"] == "0.33.0"
+    assert results["config"]["chat_template_sha256"] == single[1]["config"]["chat_template_sha256"]
+    files = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert not any(key in text for text in [*files, done.stdout, done.stderr])
 
 
 def test_a_language_model_runs_the_probe_with_and_without_its_template(tmp_path):

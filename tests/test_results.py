@@ -181,7 +181,7 @@ def test_another_batch_size_is_no_other_model(root, tmp_path):
     edit(
         runs.results_of(other),
         lambda content: content["config"]["model_args"].update(
-            device="cuda", batch_size=4, token="hf_secret"
+            device="cuda", batch_size=4, token="hf_secret", base_url="http://gpu:8000", timeout=9
         ),
     )
     (run,) = load([root / "first", other]).runs

@@ -137,6 +137,11 @@ def _run(
         from rm_value_tasks.scorers.reward import RewardLM
         from rm_value_tasks.scorers.vocabulary import score_vocabulary
 
+        if arguments.get("engine", "hf") != "hf":
+            raise ModelError(
+                "tokens reads the model's own embedding table, which another engine does not "
+                "show; leave engine= out of --model-args."
+            )
         return score_vocabulary(
             _load(RewardLM, "a reward model", made_with),
             prompts,

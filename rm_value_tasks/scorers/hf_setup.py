@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lm_eval.models.huggingface import HFLM
 
@@ -21,8 +22,8 @@ def join_accelerate(lm: HFLM) -> None:
         lm._world_size = lm.accelerator.num_processes
 
 
-def use_chat_template(lm: HFLM, path: str | None) -> None:
-    """Replace the tokenizer's chat template by a Jinja file's text; None leaves it.
+def use_chat_template(lm: Any, path: str | None) -> None:
+    """Replace the chat template of ``lm.tokenizer`` by a Jinja file's text; None leaves it.
 
     Raises:
         ModelError: if the file cannot be read.

@@ -11,7 +11,27 @@ from lm_eval.api.instance import Instance
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["refuse_non_finite", "refuse_single_answers", "refuse_tasks", "short"]
+__all__ = ["refuse_long", "refuse_non_finite", "refuse_single_answers", "refuse_tasks", "short"]
+
+
+def refuse_long(pairs: Sequence[tuple[str, str]], lengths: Sequence[int], most: int) -> None:
+    """Refuse conversations that are longer than the model takes.
+
+    Args:
+        pairs: every (context, answer).
+        lengths: their conversations' lengths in tokens.
+        most: how many tokens the model takes.
+
+    Raises:
+        ModelError: naming the first such conversation; it is never truncated.
+    """
+    for pair, length in zip(pairs, lengths, strict=True):
+        if length > most:
+            raise ModelError(
+                f"the conversation of {short(pair[0])} and the answer {short(pair[1])} has "
+                f"{length} tokens but the model takes {most}; a truncated "
+                "conversation has another reward, so leave the task out or raise max_length=."
+            )
 
 
 def refuse_single_answers(requests: Sequence[Instance], *, resumed: bool = False) -> None:

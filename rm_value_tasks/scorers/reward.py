@@ -27,11 +27,12 @@ from rm_value_tasks.scorers.conversation import (
     Tokens,
 )
 from rm_value_tasks.scorers.hf_setup import join_accelerate, use_chat_template
+from rm_value_tasks.scorers.raw_outputs import parse_weights
 from rm_value_tasks.scorers.refusals import (
+    refuse_long,
     refuse_non_finite,
     refuse_single_answers,
     refuse_tasks,
-    short,
 )
 from rm_value_tasks.scorers.sharing import Sharing
 from rm_value_tasks.scores import Reward
@@ -52,12 +53,23 @@ class RewardLM(HFLM):
         bos: ``one``, or ``paper`` for a doubled BOS (see ``ChatEncoder``).
         chat_template: a Jinja file, for a tokenizer that has none or the wrong one.
         shared_prefix: whether to run each prompt once for all its answers.
+        engine: ``hf``, or ``vllm`` for a ``VLLMRewardLM`` in this object's place.
         **kwargs: ``hf``'s own: ``revision``, ``dtype``, ``parallelize``, ``peft``, ...
 
     Raises:
         ModelError: if the checkpoint is no reward model of the named kind, or its
             conversations cannot be rendered.
     """
+
+    def __new__(cls, *args: Any, engine: str = "hf", **kwargs: Any) -> Any:
+        """Make room for this class's object, or make the whole one of another engine."""
+        if engine == "vllm":
+            from rm_value_tasks.scorers.vllm_engine import VLLMRewardLM
+
+            return VLLMRewardLM(*args, **kwargs)
+        if engine != "hf":
+            raise ModelError(f"engine={engine!r} is neither 'hf' nor 'vllm'.")
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -71,6 +83,7 @@ class RewardLM(HFLM):
         bos: str = "one",
         chat_template: str | None = None,
         shared_prefix: bool = True,
+        engine: str = "hf",
         **kwargs: Any,
     ) -> None:
         if readout not in ("auto", *readouts.READOUTS):
@@ -89,7 +102,7 @@ class RewardLM(HFLM):
             self._readout_name,
             attribute=attribute,
             label=label,
-            weights=_numbers(weights),
+            weights=parse_weights(weights),
             head_dtype=head_dtype,
         )
         self.encoder = self._make_encoder(bos)
@@ -151,7 +164,7 @@ class RewardLM(HFLM):
         refuse_single_answers(requests, resumed=self.cache_hook.dbdict is not None)
         pairs = [request.args for request in requests]
         tokens = self.encoder.encode(pairs)
-        self._refuse_long(pairs, tokens)
+        refuse_long(pairs, [len(encoded["input_ids"]) for encoded in tokens], self.max_length)
         results: list[Any] = [None] * len(requests)
         with tqdm(
             total=len(tokens), disable=disable_tqdm or self.rank != 0, desc="Scoring rewards"
@@ -197,16 +210,6 @@ class RewardLM(HFLM):
             else:
                 yield group.members, rewards
         yield from self._score_batched(tokens, rest)
-
-    def _refuse_long(self, pairs: Sequence[tuple[str, str]], tokens: Sequence[Tokens]) -> None:
-        most = self.max_length
-        for pair, encoded in zip(pairs, tokens, strict=True):
-            if (length := len(encoded["input_ids"])) > most:
-                raise ModelError(
-                    f"the conversation of {short(pair[0])} and the answer {short(pair[1])} has "
-                    f"{length} tokens but the model takes {most}; a truncated "
-                    "conversation has another reward, so leave the task out or raise max_length=."
-                )
 
     def _score_batched(
         self, tokens: Sequence[Tokens], members: Sequence[int]
@@ -303,12 +306,3 @@ def _underlying(model: Any) -> Any:
             "prompt; only adapters that change layers (LoRA and its kin) can be read out."
         )
     return model.get_base_model()
-
-
-def _numbers(weights: str | Sequence[float] | None) -> list[float] | None:
-    if weights is None or not isinstance(weights, str):
-        return None if weights is None else [float(weight) for weight in weights]
-    try:
-        return [float(weight) for weight in weights.split(";")]
-    except ValueError:
-        raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None

@@ -1,0 +1,132 @@
+"""What a serving engine returns for a conversation: one row of raw label outputs.
+
+vLLM and SGLang know classifiers, and classifiers end in a sigmoid or softmax unless told
+otherwise. Such outputs still look like scores: a one-label model behind a softmax says 1.0
+to everything, and a sigmoid squeezes differences between high rewards to nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from rm_value_tasks.errors import ModelError
+
+__all__ = ["PROBES", "Reduce", "Row", "parse_weights", "reduction", "refuse_activated"]
+
+Row = Sequence[float]
+"""A model's outputs for one conversation, one for each label."""
+
+Reduce = Callable[[Row], float]
+"""From a row to the reward."""
+
+PROBES = [
+    ("What is the capital of France?", " Paris"),
+    ("What is the capital of France?", " I will not tell you, and you should not ask."),
+    ("Name a prime number.", " Eight"),
+    ("What, in one word, is the best thing ever?", " love"),
+]
+"""(context, answer) that no reward model should score alike."""
+
+_SAME = 0.02
+"""Above what low precision and batching change between two forward passes."""
+
+
+def parse_weights(weights: str | Sequence[float] | None) -> list[float] | None:
+    """Read ``weights=``, one number for each label, as ``0.3;0.74;0.46``.
+
+    Raises:
+        ModelError: if it holds something else than numbers.
+    """
+    if weights is None or not isinstance(weights, str):
+        return None if weights is None else [float(weight) for weight in weights]
+    try:
+        return [float(weight) for weight in weights.split(";")]
+    except ValueError:
+        raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None
+
+
+def reduction(label: int | None, weights: Sequence[float] | None) -> Reduce:
+    """Return the function from a row of raw outputs to the reward.
+
+    Args:
+        label: which label is the reward; None for the only one.
+        weights: one for each label, for a weighted sum (URM and the like).
+
+    Raises:
+        ModelError: if both are given; and, when applied, if they do not fit the row.
+    """
+    if label is not None and weights is not None:
+        raise ModelError("label= and weights= exclude each other; give one of them.")
+
+    def reduce(row: Row) -> float:
+        if weights is not None:
+            if len(weights) != len(row):
+                raise ModelError(
+                    f"weights has {len(weights)} numbers but the model has {len(row)} labels; "
+                    "give one weight for each (0 for those that do not count)."
+                )
+            return math.fsum(w * value for w, value in zip(weights, row, strict=True))
+        if label is None and len(row) != 1:
+            raise ModelError(
+                f"the model has {len(row)} labels, and which one is the reward is not known; give "
+                "label=INDEX, or weights=W1;W2;..."
+            )
+        if not 0 <= (label or 0) < len(row):
+            raise ModelError(f"label={label} is none of the model's {len(row)} labels.")
+        return row[label or 0]
+
+    return reduce
+
+
+def refuse_activated(rows: Sequence[Row], activated: Sequence[Row] | None) -> str:
+    """Refuse outputs that went through a sigmoid or softmax.
+
+    The outputs are raw if asking for the activation changes them, or if one of them lies
+    outside [0, 1]. Where the engine has no such switch and all lie inside, nothing proves
+    either; only a softmax shows itself, in rows that add up to 1.
+
+    Args:
+        rows: the outputs for ``PROBES``, asked for without activation.
+        activated: the same asked for with it; None where the engine has no such switch.
+
+    Returns:
+        How the outputs were found to be raw, for the results file.
+
+    Raises:
+        ModelError: if they are not raw, or the same for all of ``PROBES``.
+    """
+    values = [value for row in rows for value in row]
+    if any(not math.isfinite(value) for value in values):
+        raise ModelError(
+            f"the engine gives {values} for its first conversations; start it with another dtype "
+            "(float32 or bfloat16)."
+        )
+    if all(tuple(row) == tuple(rows[0]) for row in rows):
+        raise ModelError(
+            f"the engine gives the same output, {list(rows[0])}, for {len(rows)} different "
+            "conversations, as a one-label model behind a softmax does: these are not rewards; "
+            "ask the route that gives raw outputs (SGLang: /classify, not /v1/classify)."
+        )
+    if any(not 0 <= value <= 1 for value in values):
+        return "raw: outputs outside [0, 1]"
+    if activated is not None:
+        if _apart(rows, activated) > _SAME:
+            return "raw: asking for the activation changes the outputs"
+        raise ModelError(
+            "all outputs lie between 0 and 1 and the engine gives the same with and without its "
+            "activation, so a sigmoid or softmax is on and cannot be switched off by request; use "
+            "a release that knows use_activation, or start the engine with "
+            "--pooler-config '{\"use_activation\": false}'."
+        )
+    if len(rows[0]) > 1 and all(abs(math.fsum(row) - 1) < 1e-3 for row in rows):
+        raise ModelError(
+            "the outputs of each conversation add up to 1, so a softmax is on and these are not "
+            "rewards; start the engine so that it gives raw outputs."
+        )
+    return "not proven: all first outputs lie between 0 and 1"
+
+
+def _apart(rows: Sequence[Row], others: Sequence[Row]) -> float:
+    pairs = zip(rows, others, strict=True)
+    return max(abs(a - b) for row, other in pairs for a, b in zip(row, other, strict=True))
