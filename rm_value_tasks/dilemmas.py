@@ -127,8 +127,7 @@ def dilemma_metrics(
     lengths = [len(answer) for answer in doc["answers"]]
     control = doc["first_value"] == doc["second_value"]
     name = "control_preference" if control else "agency_preference"
-    with np.errstate(invalid="ignore"):  # equal infinities: a tie without a margin
-        margin = float(np.subtract(*scores))
+    margin = scores[0] - scores[1]  # of equal infinities NaN: a tie without a margin
     values: dict[str, float | tuple[float, float]] = {name: _win(*scores)}
     if not control:
         values[f"{name}_{doc['topic']}"] = values[name]

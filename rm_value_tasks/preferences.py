@@ -117,10 +117,10 @@ def _document(cell: Sequence[Mapping[str, Any]], form: str) -> dict[str, Any]:
     # A single good answer in a ``tied`` prompt would leave no spread to compare with.
     least = (1, 2) if form == "ties" else (1,)
     for row, texts, number, needed in zip(cell, answers, correct, least, strict=True):
-        if number < needed or len(texts) == number or not all(texts):
+        if number < needed or len(texts) == number:
             raise DataError(
                 f"row {row['id']!r} of the source has {number} chosen and {len(texts) - number} "
-                f"rejected answers; needed are {needed} or more, and 1 or more, none empty."
+                f"rejected answers; needed are {needed} or more chosen and 1 or more rejected."
             )
         if form != "ties" and number > 1:
             raise DataError(f"row {row['id']!r} has {number} chosen answers; one is needed.")
@@ -202,7 +202,8 @@ def ties_metrics(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) 
       if both are 0. It lies between -0.01 and 1.01.
 
     Unit: the pair of prompts, so that the mean over documents is RewardBench 2's overall score
-    and lm-eval's standard error applies.
+    and lm-eval's standard error applies. (Prompts whose spread is 0 are kept in the last term,
+    as in RewardBench's repository since 2025; its release 0.1.4 leaves them out of that term.)
     """
     by_prompt = list(zip(_scores(doc, results), doc["num_correct"], strict=True))
     ref, tied = (float(s[:n].min() - s[n:].max()) for s, n in by_prompt)

@@ -21,7 +21,7 @@ _WORD = re.compile(r"[A-Za-z0-9']+")
 _LISTS = {
     "you": "you your yours yourself you'll you've you're you'd",
     "i": "i i'd i'll i'm i've me my",
-    "negations": "not no never nobody nothing none without cannot don't isn't doesn't won't n't nor",
+    "negations": "not no never nobody nothing none without cannot don't isn't doesn't won't nor",
     "hedges": "may might could perhaps maybe probably would rather little somewhat",
     "if or when": "if when once whenever until",
 }
