@@ -295,7 +295,7 @@ def test_every_kind_of_scorer_runs_and_its_metrics_are_what_the_samples_give(
             "reference": str(models["reference"]),
         },
     }[kind]
-    folder = runs.evaluate(tmp_path, kind, arguments, [TASK])
+    folder = runs.evaluate(tmp_path, kind, {**arguments, "batch_size": 32}, [TASK])
     wins, lengths = defaultdict(list), []
     margins = {True: [], False: []}
     for sample in samples(folder):

@@ -338,7 +338,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scored(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("preferences")
-    return runs.evaluate(folder, "reward", {"pretrained": str(model)}, TASKS)
+    return runs.evaluate(folder, "reward", {"pretrained": str(model), "batch_size": 8}, TASKS)
 
 
 def samples(folder, task):
