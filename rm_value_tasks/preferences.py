@@ -236,7 +236,8 @@ class PreferenceTask(ConfigurableTask):
         form = config["dataset_kwargs"]["form"]
         metadata = {"source": "embedded", **(config.get("metadata") or {})}
         if metadata["source"] == "hub":
-            metadata["dataset"], _, metadata["revision"] = HUB[form]
+            # Not "revision": that is the model's, which lm-eval puts here too.
+            metadata["dataset"], _, metadata["dataset_revision"] = HUB[form]
         self.set_config("metadata", metadata)
         if form != "ties":
             self._add_subset_metrics(sorted({_subset_metric(s) for s in self.task_docs["subset"]}))

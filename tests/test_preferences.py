@@ -94,6 +94,9 @@ def test_the_hub_form_is_read_by_datasets_at_a_commit(tmp_path, monkeypatch, for
     monkeypatch.setitem(preferences.HUB, form, (str(tmp_path), split, commit))
     found = preferences.documents(form=form, source="hub")["test"].to_list()
     assert found == preferences.documents(form=form)["test"].to_list()
+    (task,) = load(f"rm_preferences_{form}", source="hub", revision="the model's").values()
+    assert task.config.metadata["dataset_revision"] == commit
+    assert task.config.metadata["revision"] == "the model's"
 
 
 def test_offline_the_hub_is_refused_with_what_to_do():
