@@ -326,6 +326,35 @@ def test_every_kind_of_scorer_runs_and_its_metrics_are_what_the_samples_give(
     assert found["length_correlation_stderr,none"] == "N/A"
 
 
+def test_the_report_shows_the_dilemmas_beside_the_word_probes(tmp_path):
+    """A whole run, a run without control pairs (--limit) and one of the word probe alone."""
+    from rm_value_tasks.demo.example_scores import EXAMPLE_SCORES
+    from rm_value_tasks.report import sections_of
+
+    words = {"path": str(EXAMPLE_SCORES)}
+    word_probe = tmp_path / "words"
+    runs.evaluate(word_probe, "recorded-rewards", words, ["value_bias_big2"], prompts="best_ever_*")
+    titles = [section.title for section in sections_of(results.load(word_probe))]
+    assert "Whole answers" not in titles
+
+    (tmp_path / "advice").mkdir()
+    whole = recorded(tmp_path / "advice", lambda pair, text, value: float(len(text)))
+    arguments = {"path": str(tmp_path / "advice" / "scores.csv")}
+    runs.evaluate(tmp_path / "part", "recorded-rewards", arguments, [TASK], limit=3)
+    sections = sections_of(results.load(tmp_path))
+    (section,) = [section for section in sections if section.title == "Whole answers"]
+    (table,) = section.tables
+    (row,) = table.rows
+    shown = dict(zip(table.columns, (cell.value for cell in row), strict=True))
+    found = table_of(whole)
+    assert shown["agency preference"] == found["agency_preference,none"]
+    assert shown["s.e. (controls)"] == found["control_preference_stderr,none"]
+    assert shown["work"] == found["agency_preference_work,none"]
+    assert "per character" not in shown
+    (point,) = section.points
+    assert "margin_ratio is not a number" in point or "length_correlation is not" in point
+
+
 def test_the_yaml_lists_every_metric():
     from tests.test_tasks import load
 
