@@ -43,10 +43,12 @@ def test_every_yaml_is_whole(path):
         assert set(config["task"]) <= members
         return
     assert config["task"] == path.stem
-    assert (path.parent / config["include"]).is_file()
+    assert "include" not in config or (path.parent / config["include"]).is_file()
+    preferences = path.parent.name == "rm_preferences"
     for metric in config["metric_list"]:
-        assert metric["aggregation"] == "mean"
-        assert metric["higher_is_better"] is None
+        own = metric["aggregation"].startswith("rm_value_tasks.dilemmas.")
+        assert metric["aggregation"] == "mean" or own
+        assert metric["higher_is_better"] is (True if preferences else None)
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.figures.saving import write_whole
+from rm_value_tasks.report.advice import advice_sections
 from rm_value_tasks.report.content import Section
 from rm_value_tasks.report.foundations import foundation_section
 from rm_value_tasks.report.leans import lean_section
@@ -51,6 +52,7 @@ def sections_of(
         elif probe.twins:
             sections.append(foundation_section(probe))
         sections += [rank_section(probe, known), word_section(probe)]
+    sections += advice_sections(results)
     sections += [method_section(probes), runs_section(results), skipped_section(results)]
     return [
         replace(section, tables=[table.without_empty_columns() for table in section.tables])
