@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.lean_arrays import leans, sides, twin_ids, word_scores
 from rm_value_tasks.lexicons import Lexicon
 from rm_value_tasks.paired_bootstrap import paired_shift
+from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.results import Results, Run
 
 __all__ = ["COLUMNS", "Comparison", "compare", "render"]
@@ -79,7 +81,7 @@ def compare(first: Results, second: Results, *, seed: int = 0) -> Comparison:
         _check_lexicons(a, b)
         if a.score_kind != b.score_kind:
             notes.append(f"{task}: {a.score_kind} against {b.score_kind}")
-        rows += _rows(task, word_scores(first, a), word_scores(second, b), notes, seed)
+        rows += _rows(task, _scores(first, a), _scores(second, b), notes, seed)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return Comparison(
         first=next(iter(ours.values())).model,
@@ -108,6 +110,17 @@ def _check_lexicons(a: Run, b: Run) -> None:
         )
 
 
+def _scores(results: Results, run: Run) -> pd.DataFrame:
+    """Return a frame indexed by word, one column a prompt, and the words' ``category``."""
+    rows = results.table
+    rows = rows[(rows["model"] == run.model) & (rows["task"] == run.task)]
+    wide = rows.drop_duplicates(["word", "prompt"]).pivot(
+        index="word", columns="prompt", values="score"
+    )
+    categories = rows[rows["prompt"] == rows["prompt"].iloc[0]].groupby("word", sort=False)
+    return wide.assign(category=categories["category"].agg(tuple)).loc[rows["word"].unique()]
+
+
 def _rows(
     task: str, a: pd.DataFrame, b: pd.DataFrame, notes: list[str], seed: int
 ) -> Iterator[dict[str, object]]:
@@ -119,15 +132,16 @@ def _rows(
         raise DataError(
             f"{task} was run with words of other categories in each run; run both with one lexicon."
         )
-    pairs = twin_ids(a, b)
-    most = max(len(twin_ids(a)), len(twin_ids(b)))
+    pairs = [(p.id, n.id) for p, n in TWINS if {p.id, n.id} <= {*a.columns} & {*b.columns}]
+    most = max(_pairs(a), _pairs(b))
     if not pairs:
         raise DataError(f"the runs of {task} have no pair of twin prompts in common.")
     if len(pairs) < most:
         notes.append(f"{task}: {len(pairs)} pairs of prompts compared, those of both runs")
     lexicon = Lexicon(name=task, words=tuple(words), categories=tuple(a["category"]))
-    for (kind, ours), (_, theirs) in zip(sides(a, pairs), sides(b, pairs), strict=True):
-        for stem, members, others in leans(lexicon):
+    sides = zip(_sides(a, pairs), _sides(b, pairs), strict=True)
+    for (kind, ours), (_, theirs) in sides:
+        for stem, members, others in _leans(lexicon):
             if min(members.sum(), others.sum()) < 2:
                 raise DataError(f"{task}: {stem} has fewer than two words to compare.")
             found = paired_shift(ours, theirs, members, others, seed=seed)
@@ -138,6 +152,39 @@ def _rows(
                 "pairs": len(pairs),
                 "words": len(words),
             }
+
+
+def _pairs(wide: pd.DataFrame) -> int:
+    return sum({p.id, n.id} <= {*wide.columns} for p, n in TWINS)
+
+
+def _sides(
+    wide: pd.DataFrame, pairs: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Arrays of shape (pairs, words): the contrast and either side of it."""
+    positive = wide[[good for good, _ in pairs]].to_numpy(float).T
+    negative = wide[[bad for _, bad in pairs]].to_numpy(float).T
+    with np.errstate(invalid="ignore"):
+        contrast = positive - negative
+    if np.isnan(contrast).any():
+        raise DataError(
+            "a word scores minus infinity on both twin prompts, so it has no contrast; run the "
+            "model in a wider dtype."
+        )
+    yield from (("contrast", contrast), ("positive", positive), ("negative", negative))
+
+
+def _leans(lexicon: Lexicon) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Categories with the words they are compared with, as the tasks define them."""
+    names = lexicon.category_names
+    for name in names[:1] if len(names) == 2 else names:
+        _, slash, side = name.rpartition("/")
+        rivals: Iterable[str] = (
+            other for other in names if other != name and (not slash or other.endswith("/" + side))
+        )
+        members = lexicon.in_category(name)
+        others = np.any([lexicon.in_category(other) for other in rivals], axis=0) & ~members
+        yield "_".join(name.lower().replace("/", " ").split()), members, others
 
 
 def render(comparison: Comparison) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.lean_arrays import leans, sides, twin_ids, word_scores
+from rm_value_tasks.score_arrays import leans_of, sides, twins_in, word_scores
 from rm_value_tasks.lexicons import Lexicon
 from rm_value_tasks.results import Results
 
@@ -47,7 +47,7 @@ def checkpoint_draws(
     first: tuple[object, ...] | None = None
     for model in tqdm(list(models), desc="Resampling leans", unit="checkpoint"):
         wide = word_scores(results, runs[model])
-        pairs = twin_ids(wide)
+        pairs = twins_in(wide)
         design = (tuple(pairs), tuple(wide.index), tuple(wide["category"]))
         first = first or design
         if design != first:
@@ -56,7 +56,7 @@ def checkpoint_draws(
                 "checkpoints of one probe."
             )
         lexicon = Lexicon(name=task, words=tuple(wide.index), categories=tuple(wide["category"]))
-        masks = {name: (members, others) for name, members, others in leans(lexicon)}
+        masks = {name: (members, others) for name, members, others in leans_of(lexicon)}
         scores = dict(sides(wide, pairs))
         if stem not in masks or kind not in scores:
             raise DataError(f"{metric!r} is not a lean of {task}.")

@@ -12,7 +12,7 @@ from rm_value_tasks.cli import cli
 from rm_value_tasks.durability import durability
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.figures import word_places
-from rm_value_tasks.lean_arrays import sides, twin_ids, word_scores
+from rm_value_tasks.score_arrays import sides, twins_in, word_scores
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.results import load
 from tests import runs
@@ -97,7 +97,7 @@ def test_the_interval_is_that_of_a_naive_paired_bootstrap(folder, found):
         row = found.checkpoints.query("base == @base and step == 10").iloc[0]
         run = next(run for run in results.runs if run.model == row["model"])
         wide = word_scores(results, run)
-        scores[base] = dict(sides(wide, twin_ids(wide)))["contrast"]
+        scores[base] = dict(sides(wide, twins_in(wide)))["contrast"]
     generator = np.random.default_rng(9)
     naive = []
     for _ in range(800):
