@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import Lexicon
 from rm_value_tasks.paired_bootstrap import paired_shift
-from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.results import Results, Run
+from rm_value_tasks.score_arrays import check_lexicons, leans_of, sides, twins_in, word_scores
 
 __all__ = ["COLUMNS", "Comparison", "compare", "render"]
 
@@ -78,10 +76,10 @@ def compare(first: Results, second: Results, *, seed: int = 0) -> Comparison:
     rows: list[dict[str, object]] = []
     for task in twins or tasks:
         a, b = ours[task], theirs[task]
-        _check_lexicons(a, b)
+        check_lexicons(a, b)
         if a.score_kind != b.score_kind:
             notes.append(f"{task}: {a.score_kind} against {b.score_kind}")
-        rows += _rows(task, _scores(first, a), _scores(second, b), notes, seed)
+        rows += _rows(task, word_scores(first, a), word_scores(second, b), notes, seed)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return Comparison(
         first=next(iter(ours.values())).model,
@@ -101,26 +99,6 @@ def _by_task(results: Results, which: str) -> dict[str, Run]:
     return {run.task: run for run in results.runs}
 
 
-def _check_lexicons(a: Run, b: Run) -> None:
-    # One name with other words is one lexicon with words dropped; it is cut to common words.
-    if a.lexicon_digest != b.lexicon_digest and a.lexicon != b.lexicon:
-        raise DataError(
-            f"{a.task} was run with the lexicons {a.lexicon} and {b.lexicon}, whose leans are "
-            "not comparable; run both with one lexicon (--metadata)."
-        )
-
-
-def _scores(results: Results, run: Run) -> pd.DataFrame:
-    """Return a frame indexed by word, one column a prompt, and the words' ``category``."""
-    rows = results.table
-    rows = rows[(rows["model"] == run.model) & (rows["task"] == run.task)]
-    wide = rows.drop_duplicates(["word", "prompt"]).pivot(
-        index="word", columns="prompt", values="score"
-    )
-    categories = rows[rows["prompt"] == rows["prompt"].iloc[0]].groupby("word", sort=False)
-    return wide.assign(category=categories["category"].agg(tuple)).loc[rows["word"].unique()]
-
-
 def _rows(
     task: str, a: pd.DataFrame, b: pd.DataFrame, notes: list[str], seed: int
 ) -> Iterator[dict[str, object]]:
@@ -132,16 +110,15 @@ def _rows(
         raise DataError(
             f"{task} was run with words of other categories in each run; run both with one lexicon."
         )
-    pairs = [(p.id, n.id) for p, n in TWINS if {p.id, n.id} <= {*a.columns} & {*b.columns}]
-    most = max(_pairs(a), _pairs(b))
+    pairs = twins_in(a, b)
+    most = max(len(twins_in(a)), len(twins_in(b)))
     if not pairs:
         raise DataError(f"the runs of {task} have no pair of twin prompts in common.")
     if len(pairs) < most:
         notes.append(f"{task}: {len(pairs)} pairs of prompts compared, those of both runs")
     lexicon = Lexicon(name=task, words=tuple(words), categories=tuple(a["category"]))
-    sides = zip(_sides(a, pairs), _sides(b, pairs), strict=True)
-    for (kind, ours), (_, theirs) in sides:
-        for stem, members, others in _leans(lexicon):
+    for (kind, ours), (_, theirs) in zip(sides(a, pairs), sides(b, pairs), strict=True):
+        for stem, members, others in leans_of(lexicon):
             if min(members.sum(), others.sum()) < 2:
                 raise DataError(f"{task}: {stem} has fewer than two words to compare.")
             found = paired_shift(ours, theirs, members, others, seed=seed)
@@ -152,39 +129,6 @@ def _rows(
                 "pairs": len(pairs),
                 "words": len(words),
             }
-
-
-def _pairs(wide: pd.DataFrame) -> int:
-    return sum({p.id, n.id} <= {*wide.columns} for p, n in TWINS)
-
-
-def _sides(
-    wide: pd.DataFrame, pairs: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Arrays of shape (pairs, words): the contrast and either side of it."""
-    positive = wide[[good for good, _ in pairs]].to_numpy(float).T
-    negative = wide[[bad for _, bad in pairs]].to_numpy(float).T
-    with np.errstate(invalid="ignore"):
-        contrast = positive - negative
-    if np.isnan(contrast).any():
-        raise DataError(
-            "a word scores minus infinity on both twin prompts, so it has no contrast; run the "
-            "model in a wider dtype."
-        )
-    yield from (("contrast", contrast), ("positive", positive), ("negative", negative))
-
-
-def _leans(lexicon: Lexicon) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Categories with the words they are compared with, as the tasks define them."""
-    names = lexicon.category_names
-    for name in names[:1] if len(names) == 2 else names:
-        _, slash, side = name.rpartition("/")
-        rivals: Iterable[str] = (
-            other for other in names if other != name and (not slash or other.endswith("/" + side))
-        )
-        members = lexicon.in_category(name)
-        others = np.any([lexicon.in_category(other) for other in rivals], axis=0) & ~members
-        yield "_".join(name.lower().replace("/", " ").split()), members, others
 
 
 def render(comparison: Comparison) -> str:

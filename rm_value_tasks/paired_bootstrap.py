@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DETECTABLE", "PairedShift", "paired_shift"]
+__all__ = ["DETECTABLE", "PairedShift", "draw_weights", "paired_shift"]
 
 DETECTABLE = 2.8016
 """Standard errors that a shift must have to be found with 80% power at the two-sided 5% level:
@@ -79,9 +79,9 @@ def paired_shift(
     if members.sum() < 2 or others.sum() < 2:
         raise ValueError("paired_shift() needs two words on either side")
     generator = np.random.default_rng(seed)
-    prompt_weights = _weights(generator, resamples, len(first))
-    member_weights = _weights(generator, resamples, int(members.sum()))
-    other_weights = _weights(generator, resamples, int(others.sum()))
+    prompt_weights = draw_weights(generator, resamples, len(first))
+    member_weights = draw_weights(generator, resamples, int(members.sum()))
+    other_weights = draw_weights(generator, resamples, int(others.sum()))
     leans = np.zeros(2)
     drawn = np.zeros(resamples)
     for prompt in range(len(first)):
@@ -103,7 +103,7 @@ def paired_shift(
     )
 
 
-def _weights(generator: np.random.Generator, resamples: int, size: int) -> NDArray[np.float32]:
+def draw_weights(generator: np.random.Generator, resamples: int, size: int) -> NDArray[np.float32]:
     """Shape (resamples, size): how often each unit is drawn, over the number of draws."""
     drawn = generator.multinomial(size, np.full(size, 1 / size), size=resamples)
     return (drawn / size).astype(np.float32)

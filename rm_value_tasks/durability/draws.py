@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.score_arrays import leans_of, sides, twins_in, word_scores
 from rm_value_tasks.lexicons import Lexicon
+from rm_value_tasks.paired_bootstrap import draw_weights
 from rm_value_tasks.results import Results
+from rm_value_tasks.score_arrays import leans_of, sides, twins_in, word_scores
 
 __all__ = ["RESAMPLES", "checkpoint_draws"]
 
@@ -43,7 +44,7 @@ def checkpoint_draws(
     runs = {run.model: run for run in results.runs if run.task == task}
     stem, _, kind = metric.rpartition("_")
     drawn: dict[str, NDArray[np.float64]] = {}
-    weights: tuple[NDArray[np.float64], ...] = ()
+    weights: tuple[NDArray[np.float32], ...] = ()
     first: tuple[object, ...] | None = None
     for model in tqdm(list(models), desc="Resampling leans", unit="checkpoint"):
         wide = word_scores(results, runs[model])
@@ -64,22 +65,18 @@ def checkpoint_draws(
         if not weights:
             generator = np.random.default_rng(seed)
             sizes = (len(pairs), int(members.sum()), int(others.sum()))
-            weights = tuple(_weights(generator, size) for size in sizes)
+            weights = tuple(draw_weights(generator, RESAMPLES, size) for size in sizes)
         drawn[model] = _draws(scores[kind], members, others, *weights)
     return pd.DataFrame.from_dict(drawn, orient="index")
-
-
-def _weights(generator: np.random.Generator, size: int) -> NDArray[np.float64]:
-    return generator.multinomial(size, np.full(size, 1 / size), size=RESAMPLES) / size
 
 
 def _draws(
     scores: NDArray[np.float64],
     members: NDArray[np.bool_],
     others: NDArray[np.bool_],
-    prompt_weights: NDArray[np.float64],
-    member_weights: NDArray[np.float64],
-    other_weights: NDArray[np.float64],
+    prompt_weights: NDArray[np.float32],
+    member_weights: NDArray[np.float32],
+    other_weights: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     drawn = np.zeros(RESAMPLES)
     for prompt, row in enumerate(scores):

@@ -12,9 +12,9 @@ from rm_value_tasks.cli import cli
 from rm_value_tasks.durability import durability
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.figures import word_places
-from rm_value_tasks.score_arrays import sides, twins_in, word_scores
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.results import load
+from rm_value_tasks.score_arrays import sides, twins_in, word_scores
 from tests import runs
 
 HALF_LIFE = 300
