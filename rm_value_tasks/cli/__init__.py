@@ -7,6 +7,7 @@ import sys
 import click
 
 from rm_value_tasks import __version__
+from rm_value_tasks.cli.durability import durability
 from rm_value_tasks.cli.files import download, task_path
 from rm_value_tasks.cli.optimal_tokens import optimal_tokens
 from rm_value_tasks.cli.publish import export, leaderboard
@@ -21,6 +22,7 @@ __all__ = ["main"]
 _VERBS = (
     compare,
     download,
+    durability,
     export,
     gate,
     leaderboard,

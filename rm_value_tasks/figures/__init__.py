@@ -12,7 +12,9 @@ from rm_value_tasks.figures.prompt_heatmap import prompt_heatmap
 from rm_value_tasks.figures.rank_violins import rank_violins
 from rm_value_tasks.figures.saving import save, to_bytes
 from rm_value_tasks.figures.stage_lines import stage_lines
+from rm_value_tasks.figures.training_curves import quantity_points, training_curves
 from rm_value_tasks.figures.word_lollipop import word_lollipop, word_places
+from rm_value_tasks.figures.word_moves import word_moves
 
 __all__ = [
     "foundation_profile",
@@ -20,10 +22,13 @@ __all__ = [
     "mwlr_lollipop",
     "pair_lollipop",
     "prompt_heatmap",
+    "quantity_points",
     "rank_violins",
     "save",
     "stage_lines",
     "to_bytes",
+    "training_curves",
     "word_lollipop",
+    "word_moves",
     "word_places",
 ]

@@ -1,0 +1,137 @@
+"""How fast a gap fades: an exponential fit with its uncertainty, and what can be said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rm_value_tasks.durability.gaps import Gaps
+
+__all__ = ["Decay", "fit_decay", "rates"]
+
+_FASTEST = 20.0
+"""Largest rate searched, per number of pairs in the data: a half-life of 1/29 of them."""
+_STEPS = 4001
+
+
+@dataclass(frozen=True)
+class Decay:
+    """What became of a gap between two bases.
+
+    Attributes:
+        status: ``fading``, ``faded``, ``reversed``, ``not washed out``,
+            ``undetermined``, ``no gap`` or ``too few``.
+        sentence: the same in words, with numbers.
+        rate: fitted decay per preference pair; NaN with ``too few``.
+        rate_low: lower end of its 95% interval; negative means growth.
+        rate_high: upper end.
+        half_life: ln 2 / rate in preference pairs; infinite where the rate is not positive.
+        half_life_low: from ``rate_high``.
+        half_life_high: from ``rate_low``; infinite where that is not positive.
+    """
+
+    status: str
+    sentence: str
+    rate: float = float("nan")
+    rate_low: float = float("nan")
+    rate_high: float = float("nan")
+    half_life: float = float("nan")
+    half_life_low: float = float("nan")
+    half_life_high: float = float("nan")
+
+
+def fit_decay(gaps: Gaps, after: float = 0) -> Decay:
+    """Fit ``gap(n) = g exp(-rate n)`` to the gap after n preference pairs.
+
+    Least squares, each gap weighted by its inverse variance over the resamples; the interval of
+    the rate is the percentile interval of fits to the resampled gaps. Rates may be negative (a
+    growing gap), so that "no decay" lies inside the range and not at its end.
+
+    Args:
+        gaps: of ``gaps_of``.
+        after: gaps at or below this many pairs are left out; 0 leaves out the untrained
+            model, whose score head is random.
+
+    Returns:
+        The fit; ``too few`` with fewer than three gaps.
+    """
+    kept = gaps.table["pairs"].to_numpy(float) > after
+    table, drawn = gaps.table[kept], gaps.draws[kept]
+    if len(table) < 3:
+        return Decay("too few", f"{len(table)} gaps after training began; a fit needs three.")
+    n = table["pairs"].to_numpy(float)
+    weights = 1 / np.maximum(drawn.var(axis=1), 1e-12)
+    rate = float(rates(n, table["gap"], weights)[0])
+    low, high = np.quantile(rates(n, drawn.T, weights), [0.025, 0.975])
+    numbers = (rate, float(low), float(high))
+    lives = (_half_life(rate), _half_life(high), _half_life(low))
+    status, sentence = _verdict(gaps, kept, lives)
+    return Decay(status, sentence, *numbers, *lives)
+
+
+def rates(n: ArrayLike, gaps: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
+    """Decay rates per pair, by weighted least squares with the initial gap profiled out.
+
+    For a given rate the best initial gap is linear, so one search over the rate finds the
+    global optimum (variable projection, Golub and Pereyra 1973).
+
+    Args:
+        n: shape (k,), preference pairs.
+        gaps: shape (k,) or (m, k), m curves.
+        weights: shape (k,).
+
+    Returns:
+        Shape (m,).
+    """
+    places = np.asarray(n, float)
+    scale = places.max()
+    curves = np.atleast_2d(np.asarray(gaps, float))
+    heavy = np.asarray(weights, float)
+    grid = np.linspace(-_FASTEST, _FASTEST, _STEPS)
+    # Taken from the middle, exp() of either sign stays within range.
+    shapes = np.exp(-np.outer(grid, (places - places.mean()) / scale))
+    explained = (curves @ (shapes * heavy).T) ** 2 / ((shapes**2) @ heavy)
+    return grid[explained.argmax(axis=1)] / scale
+
+
+def _half_life(rate: float) -> float:
+    return float(np.log(2) / rate) if rate > 0 else float("inf")
+
+
+def _verdict(
+    gaps: Gaps, kept: NDArray[np.bool_], lives: tuple[float, float, float]
+) -> tuple[str, str]:
+    rows = gaps.table[kept]
+    first, last = rows.iloc[0], rows.iloc[-1]
+    life, life_low, life_high = lives
+    until = f"{last['pairs']:,.0f} pairs"
+    at_end = f"at {until} the gap is {_interval(last)}"
+    if first["low"] <= 0 <= first["high"]:
+        return "no gap", (
+            f"there is no gap to wash out: at {first['pairs']:,.0f} pairs it is "
+            f"{_interval(first)}; {at_end}."
+        )
+    holds_zero = last["low"] <= 0 <= last["high"]
+    if not holds_zero and np.sign(last["gap"]) != np.sign(first["gap"]):
+        return "reversed", f"the gap changed its sign: {at_end}; a half-life does not describe it."
+    if np.isinf(life_high):
+        bound = f"the half-life is at least {life_low:,.0f} pairs" if np.isfinite(life_low) else ""
+        no_decay = "no decay is told apart from none" + (f" ({bound})" if bound else "")
+        if holds_zero:
+            return "undetermined", f"{no_decay}, but {at_end}: too uncertain to say."
+        return "not washed out", f"not washed out within the data: {at_end}, and {no_decay}."
+    fitted = (
+        f"half-life {life:,.0f} pairs (95% interval {life_low:,.0f} to {life_high:,.0f}"
+        + (", beyond the data" if life > last["pairs"] else "")
+        + ")"
+    )
+    if holds_zero:
+        return "faded", f"faded: {at_end}, not told apart from none; {fitted}."
+    return "fading", f"fading but not washed out within the data: {at_end}; {fitted}."
+
+
+def _interval(row: object) -> str:
+    gap, low, high = (row[key] for key in ("gap", "low", "high"))  # type: ignore[index]
+    return f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -1,0 +1,43 @@
+"""Which words moved most during training."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from rm_value_tasks.figures import word_places
+from rm_value_tasks.results import Results
+
+__all__ = ["word_moves"]
+
+
+def word_moves(results: Results, task: str, rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Compare each word's place after training with its place when training had begun.
+
+    Args:
+        results: holds the runs, samples included.
+        task: the value task.
+        rows: checkpoints of one base in one setting. "Begun" is the first checkpoint after
+            step 0, since the untrained score head is random.
+        by: ``contrast``, ``positive`` or ``negative`` (``figures.word_places``).
+
+    Returns:
+        Index word; ``category``, ``before``, ``after`` (places from 0 to 1, means over seeds)
+        and ``move`` (after minus before), largest moves first; empty where a cell has fewer
+        than two checkpoints after step 0.
+    """
+    trained = rows[rows["step"] > 0].sort_values("step")
+    ends = trained.groupby("seed")["model"].agg(["first", "last", "size"])
+    ends = ends[ends["size"] > 1]
+    if ends.empty:
+        return pd.DataFrame(columns=["category", "before", "after", "move"])
+    before, after = (_places(results, task, list(ends[end]), by) for end in ("first", "last"))
+    moved = before.rename(columns={by: "before"}).assign(after=after[by])
+    moved["move"] = moved["after"] - moved["before"]
+    order = moved["move"].abs().sort_values(ascending=False, kind="stable").index
+    return moved.loc[order]
+
+
+def _places(results: Results, task: str, models: list[str], by: str) -> pd.DataFrame:
+    table = results.table
+    own = table[(table["task"] == task) & table["model"].isin(models)]
+    return word_places(own).groupby("word").agg({"category": "first", by: "mean"})
