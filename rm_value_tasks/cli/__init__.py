@@ -12,6 +12,7 @@ from rm_value_tasks.cli.publish import export, leaderboard
 from rm_value_tasks.cli.report import report
 from rm_value_tasks.cli.shifts import compare, gate
 from rm_value_tasks.cli.tokens import tokens
+from rm_value_tasks.cli.train import train
 from rm_value_tasks.errors import RMValueTasksError
 
 __all__ = ["main"]
@@ -25,6 +26,7 @@ _VERBS = (
     report,
     task_path,
     tokens,
+    train,
 )
 
 

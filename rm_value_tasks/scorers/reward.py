@@ -178,8 +178,12 @@ class RewardLM(HFLM):
             shared = self._sharing.score(prefix, suffixes)
         if shared is not None:
             return shared
-        tokens = [{"input_ids": [*prefix, *suffix]} for suffix in suffixes]
-        rewards = [math.nan] * len(suffixes)
+        return self.score_sequences([[*prefix, *suffix] for suffix in suffixes])
+
+    def score_sequences(self, sequences: Sequence[Sequence[int]]) -> list[float]:
+        """Return the rewards of whole conversations given as token ids, in order."""
+        tokens: list[Tokens] = [{"input_ids": list(sequence)} for sequence in sequences]
+        rewards = [math.nan] * len(tokens)
         for members, values in self._score_batched(tokens, range(len(tokens))):
             for index, value in zip(members, values, strict=True):
                 rewards[index] = value

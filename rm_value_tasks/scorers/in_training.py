@@ -1,0 +1,37 @@
+"""A reward model that a trainer is training, as an lm-eval model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rm_value_tasks.scorers.hf_setup import join_accelerate
+from rm_value_tasks.scorers.readouts import ModelReadout, one_logit
+from rm_value_tasks.scorers.reward import RewardLM
+from rm_value_tasks.scorers.sharing import Sharing
+
+__all__ = ["InTrainingRewardLM"]
+
+
+class InTrainingRewardLM(RewardLM):
+    """``RewardLM`` on a trainer's model, which it puts into evaluation mode.
+
+    Processes that each hold the whole model share the documents, as under ``accelerate launch
+    -m lm_eval``. Where the model is sharded over them (FSDP, ZeRO-3), every process runs every
+    forward pass, through the model as a whole and without a shared prefix, since only that
+    gathers the weights.
+
+    Args:
+        trainer: a ``transformers`` trainer; its head may change after this, so that each
+            checkpoint needs a new instance.
+        batch_size: conversations at once.
+    """
+
+    def __init__(self, trainer: Any, *, batch_size: int = 16) -> None:
+        super().__init__(trainer.model, tokenizer=trainer.processing_class, batch_size=batch_size)
+        self.writes = trainer.is_world_process_zero()
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            self.readout = ModelReadout(trainer.model, one_logit(None), name="pooled")
+            self._sharing = Sharing(self.readout, self.device, enabled=False, measure=False)
+        elif trainer.accelerator.num_processes > 1:
+            self.accelerator = trainer.accelerator
+            join_accelerate(self)
