@@ -79,7 +79,7 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
             measured = _run_cell(cell, folder, load)
         except Exception as error:
             failed[cell.name] = _reason(error)
-            if not isinstance(error, RMValueTasksError):
+            if not isinstance(error, RMValueTasksError) and state.is_main_process:
                 folder.joinpath("traceback.txt").write_text(traceback.format_exc(), "utf-8")
             _write(folder, cell, status="failed", error=failed[cell.name])
             speak(f"{label}: failed: {failed[cell.name]}")

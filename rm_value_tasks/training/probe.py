@@ -48,7 +48,7 @@ def probe_steps(
     elif checkpoints and last > 0:
         spread = np.geomspace if spacing == "log" else np.linspace
         start = 1 if spacing == "log" else last / checkpoints
-        steps.update(int(round(step)) for step in spread(start, last, checkpoints))
+        steps.update(round(float(step)) for step in spread(start, last, checkpoints))
     return sorted(steps)
 
 
