@@ -94,7 +94,8 @@ def _unified(rows: Iterable[Row]) -> Iterator[Pair]:
         margin = row["conv_A_rating"] - row["conv_B_rating"]
         sides = [_messages(row["conv_A"]), _messages(row["conv_B"])]
         if margin:
-            yield _pair(*(sides if margin > 0 else sides[::-1]), margin=abs(margin))
+            chosen, rejected = sides if margin > 0 else sides[::-1]
+            yield _pair(chosen, rejected, abs(margin))
 
 
 def _skywork(rows: Iterable[Row]) -> Iterator[Pair]:
@@ -110,23 +111,18 @@ def _helpsteer2(rows: Iterable[Row]) -> Iterator[Pair]:
     The helpfulness decides. Its preference file (``preference_strength``, negative where the
     first response is better) is read too.
     """
-    before: Row | None = None
+    before: tuple[str, str, float] | None = None
     for row in rows:
         if "preference_strength" in row:
-            yield from _stronger(
-                _turns(row["prompt"]),
-                (row["response_1"], row["response_2"]),
-                row["preference_strength"],
-            )
-        elif before is not None and before["prompt"] == row["prompt"]:
-            yield from _stronger(
-                _turns(row["prompt"]),
-                (before["response"], row["response"]),
-                row["helpfulness"] - before["helpfulness"],
-            )
+            responses = (row["response_1"], row["response_2"])
+            yield from _stronger(_turns(row["prompt"]), responses, row["preference_strength"])
+            continue
+        prompt, response, rating = row["prompt"], row["response"], row["helpfulness"]
+        if before is not None and before[0] == prompt:
+            yield from _stronger(_turns(prompt), (before[1], response), rating - before[2])
             before = None
         else:
-            before = row
+            before = (prompt, response, rating)
 
 
 def _helpsteer3(rows: Iterable[Row]) -> Iterator[Pair]:
@@ -144,8 +140,8 @@ def _stronger(
 ) -> Iterator[Pair]:
     if preference:
         first, second = ([*context, {"role": "assistant", "content": r}] for r in responses)
-        sides = (first, second) if preference < 0 else (second, first)
-        yield _pair(*sides, margin=abs(preference))
+        chosen, rejected = (first, second) if preference < 0 else (second, first)
+        yield _pair(chosen, rejected, abs(preference))
 
 
 _TURN = re.compile(r"\s*<extra_id_1>(User|Assistant)\n")

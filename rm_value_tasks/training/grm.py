@@ -38,7 +38,7 @@ class GRMTrainer(RewardTrainer):
 
     def __init__(self, *args: Any, weight: float = 0.01, beta: float = 0.1, **kwargs: Any) -> None:
         self._weight, self._beta = weight, beta
-        model = kwargs.get("model", args[0] if args else None)
+        model: Any = kwargs["model"] if "model" in kwargs else args[0]
         for name in ("logit_scale", "logits_scaling", "lm_head_multiplier"):
             if getattr(model.config, name, None) not in (None, 1, 1.0):
                 raise ModelError(
@@ -61,7 +61,7 @@ class GRMTrainer(RewardTrainer):
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
         log_p = outputs["chosen_log_likelihood"]
         language = -nn.functional.logsigmoid(self._beta * log_p).mean()
-        mode = "train" if self.model.training else "eval"
+        mode = "train" if model.training else "eval"
         self._metrics[mode]["chosen_log_likelihood"].append(log_p.mean().item())
         loss = (1 - self._weight) * loss + self._weight * language
         # Without the hidden states, which an evaluation would keep.
