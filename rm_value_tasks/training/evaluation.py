@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import lm_eval
 import torch
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
+from torch.utils import collect_env
 
 from rm_value_tasks import task_config_dir
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.scorers.in_training import InTrainingRewardLM
+from rm_value_tasks.training.fields import refuse_unknown
 
 __all__ = ["ValueTasks", "accuracy"]
+
+
+_describe_machine = functools.cache(collect_env.get_pretty_env_info)
+"""What lm-eval writes about the machine takes seconds to find out; once is enough."""
 
 
 class ValueTasks:
     """Tasks to run again and again.
 
     Args:
-        tasks: names of tasks and groups.
+        tasks: names of this package's tasks and groups.
         metadata: lm-eval's ``--metadata``.
+
+    Raises:
+        DataError: if there is no such task.
     """
 
     def __init__(self, tasks: Sequence[str], metadata: Mapping[str, Any]) -> None:
         self._tasks = list(tasks)
-        self._metadata = dict(metadata)
-        self._manager: TaskManager | None = None
+        # lm-eval's own tasks would take seconds to list.
+        self._manager = TaskManager(
+            include_path=task_config_dir(), include_defaults=False, metadata=dict(metadata)
+        )
+        refuse_unknown(self._tasks, sorted(self._manager.task_index), "probe.tasks", "task")
 
     def run(
         self,
@@ -52,21 +66,22 @@ class ValueTasks:
             lm-eval's results in the first process, None in the others.
 
         Raises:
-            DataError: if a task does not exist or the files cannot be written.
+            DataError: if the files cannot be written.
         """
         partial = folder.with_name(f".{folder.name}.partial")
         tracker = EvaluationTracker(output_path=str(partial))
-        results = lm_eval.simple_evaluate(
-            model=lm,
-            model_args=dict(model_args),
-            tasks=self._tasks,
-            task_manager=self._task_manager(),
-            evaluation_tracker=tracker,
-            batch_size=lm.batch_size,
-            random_seed=None,
-            numpy_random_seed=None,
-            torch_random_seed=None,
-        )
+        with mock.patch.object(collect_env, "get_pretty_env_info", _describe_machine):
+            results = lm_eval.simple_evaluate(
+                model=lm,
+                model_args=dict(model_args),
+                tasks=self._tasks,
+                task_manager=self._manager,
+                evaluation_tracker=tracker,
+                batch_size=lm.batch_size,
+                random_seed=None,
+                numpy_random_seed=None,
+                torch_random_seed=None,
+            )
         if results is None or not lm.writes:
             return None
         shutil.rmtree(partial, ignore_errors=True)
@@ -81,22 +96,6 @@ class ValueTasks:
             raise DataError(f"lm-eval's result files cannot be written below {folder.parent}.")
         partial.rename(folder)
         return results
-
-    def _task_manager(self) -> TaskManager:
-        if self._manager is None:
-            # lm-eval's own tasks take a second to list, so only where they are asked for.
-            for defaults in (False, True):
-                self._manager = TaskManager(
-                    include_path=task_config_dir(),
-                    include_defaults=defaults,
-                    metadata=self._metadata,
-                )
-                unknown = [name for name in self._tasks if name not in self._manager.task_index]
-                if not unknown:
-                    break
-            else:
-                raise DataError(f"probe.tasks has {unknown[0]!r}, which is no task of lm_eval.")
-        return self._manager
 
 
 def accuracy(lm: InTrainingRewardLM, pairs: Any) -> float | None:

@@ -13,7 +13,9 @@ __all__ = ["Fields", "refuse_unknown"]
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def refuse_unknown(keys: Iterable[Any], known: Iterable[str], where: str) -> None:
+def refuse_unknown(
+    keys: Iterable[Any], known: Iterable[str], where: str, what: str = "key"
+) -> None:
     """Refuse a key that is none of ``known``.
 
     Raises:
@@ -24,7 +26,7 @@ def refuse_unknown(keys: Iterable[Any], known: Iterable[str], where: str) -> Non
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it can have {', '.join(known)}."
-            raise DataError(f"{where} has an unknown key {key!r}; {hint}")
+            raise DataError(f"{where} has an unknown {what} {key!r}; {hint}")
 
 
 class Fields:

@@ -18,6 +18,7 @@ from rm_value_tasks.errors import DataError, RMValueTasksError
 from rm_value_tasks.training import pairs
 from rm_value_tasks.training.cell import last_checkpoint, train
 from rm_value_tasks.training.config import Cell, Data, Grid
+from rm_value_tasks.training.evaluation import ValueTasks
 
 __all__ = ["run", "status"]
 
@@ -56,10 +57,13 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
         Name -> reason of the cells that failed.
 
     Raises:
-        DataError: before anything runs, if a cell was begun with another config.
+        DataError: before anything runs, if a cell was begun with another config, or a task to
+            probe with does not exist.
     """
     state = PartialState()
     speak = say if state.is_main_process else _silent
+    for plan in {json.dumps(cell.config["probe"]): cell.probe for cell in grid.cells}.values():
+        ValueTasks(plan.tasks, plan.metadata)
     standing = {cell.name: status(cell, grid.output) for cell in grid.cells}
     state.wait_for_everyone()  # before one process changes what the others read
     load = cache(_load)

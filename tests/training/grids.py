@@ -24,18 +24,17 @@ def pairs(count: int, start: int = 0) -> list[dict[str, Any]]:
         answers = (f"A {noun} {number}.", f"The quick {number}.")
         rows.append(
             {
-                "prompt": asked["content"],
-                **{
-                    side: [asked, {"role": "assistant", "content": answer}]
-                    for side, answer in zip(("chosen", "rejected"), answers, strict=True)
-                },
+                side: [asked, {"role": "assistant", "content": answer}]
+                for side, answer in zip(("chosen", "rejected"), answers, strict=True)
             }
         )
     return rows
 
 
 def write_pairs(path: Path, count: int, start: int = 0) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in pairs(count, start)))
+    """As UltraFeedback has them: with the prompt as a text beside full conversations."""
+    rows = ({"prompt": row["chosen"][0]["content"], **row} for row in pairs(count, start))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 

@@ -56,7 +56,7 @@ def test_loss_is_the_formula_on_the_base_language_model(tmp_path, name, changes)
     expected = 0.0
     for row in rows:
         chosen, rejected = row["chosen_ids"], row["rejected_ids"]
-        begin = next(i for i, (a, b) in enumerate(zip(chosen, rejected)) if a != b)
+        begin = next(i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b)
         ids = torch.tensor([chosen])
         log_p = causal(ids).logits[0].log_softmax(-1)
         total = sum(log_p[i - 1, chosen[i]].item() for i in range(begin, len(chosen)))

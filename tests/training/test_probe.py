@@ -87,10 +87,11 @@ def weights_after(trainer):
 def test_weights_are_bit_identical_with_and_without(bases, tmp_path, case):
     name, changes = CASES[case]
     plain = trainer_of(name, bases, tmp_path / "plain", **changes)
-    watched = trainer_of(name, bases, tmp_path / "watched", **changes)
-    probe_of(bases, tmp_path / "probes").attach(watched)
-    first, second = weights_after(plain), weights_after(watched)
-    assert len(list((tmp_path / "probes").iterdir())) == 7
+    first = weights_after(plain)
+    watched = trainer_of(name, bases, tmp_path / "watched", **changes)  # sets the seed again
+    probe_of(bases, tmp_path / "probes", every=2).attach(watched)
+    second = weights_after(watched)
+    assert len(list((tmp_path / "probes").iterdir())) == 4
     assert first.keys() == second.keys()
     for key, value in first.items():
         assert torch.equal(value, second[key]), key
@@ -98,7 +99,7 @@ def test_weights_are_bit_identical_with_and_without(bases, tmp_path, case):
     assert logged == [line for line in watched.state.log_history if "loss" in line]
     assert len(logged) == 3
     assert watched.model.training
-    if name == "gpt2":  # the comparison would see a random number drawn
+    if name == "gpt2":  # the comparison would see one random number drawn
         diced = trainer_of(name, bases, tmp_path / "diced", **changes)
         diced.add_callback(Dice())
         third = weights_after(diced)
@@ -193,8 +194,13 @@ def test_steps():
     assert probe_steps(0, checkpoints=3) == [0]
 
 
-def test_a_task_that_does_not_exist_is_named(bases, tmp_path):
+def test_a_task_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(DataError, match="'value_bias_bog2'; did you mean 'value_bias_big2'?"):
+        LeanProbe(tmp_path / "probes", ["value_bias_bog2"])
+
+
+def test_a_probe_without_its_trainer_is_refused(bases, tmp_path):
     trainer = trainer_of("llama", bases, tmp_path / "run")
-    LeanProbe(tmp_path / "probes", ["value_bias_bog2"]).attach(trainer)
-    with pytest.raises(DataError, match="value_bias_bog2"):
+    trainer.add_callback(probe_of(bases, tmp_path / "probes"))
+    with pytest.raises(DataError, match="attach"):
         trainer.train()
