@@ -64,7 +64,7 @@ def test_cells_of_one_seed_start_from_one_model(trained):
 
 
 def test_the_cells_record_and_model(trained):
-    folder, config = trained
+    folder, _ = trained
     cell = folder / "out" / "llama-pairs-24-seed0"
     record = json.loads((cell / "cell.json").read_text())
     assert (record["status"], record["steps"], record["pairs"]) == ("finished", 6, 24)
@@ -86,8 +86,8 @@ def test_a_finished_cell_is_not_run_again(trained):
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")}
 
 
-def test_a_changed_config_is_refused_before_anything_runs(trained, base):
-    folder, config = trained
+def test_a_changed_config_is_refused_before_anything_runs(trained):
+    _, config = trained
     text = config.read_text()
     try:
         config.write_text(text.replace("learning_rate: 0.001", "learning_rate: 0.002"))
@@ -100,9 +100,7 @@ def test_a_changed_config_is_refused_before_anything_runs(trained, base):
 
 @pytest.mark.parametrize("objective", ["bradley-terry", "grm"])
 def test_a_model_trained_with_adapters_is_saved_as_the_probe_saw_it(base, tmp_path, objective):
-    config = grids.config(
-        tmp_path, base, method="lora", objective=objective, probe={"checkpoints": 1}, quantities=[8]
-    )
+    config = grids.config(tmp_path, base, method="lora", objective=objective, quantities=[8])
     assert run(config).exit_code == 0
     (cell,) = (tmp_path / "out").iterdir()
     lm = RewardLM(str(cell / "model"), device="cpu", shared_prefix=False)
@@ -110,7 +108,7 @@ def test_a_model_trained_with_adapters_is_saved_as_the_probe_saw_it(base, tmp_pa
     last = table[table["model"].str.endswith("step-2") & (table["prompt"] == "best_ever_one")]
     first = table[table["model"].str.endswith("step-0") & (table["prompt"] == "best_ever_one")]
     asked = "What, in one word, is the best thing ever?"
-    for row in last[::40].itertuples():
+    for row in last.itertuples():
         turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": row.word}]
         ids = lm.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
         assert row.score == pytest.approx(lm.score_sequences([ids])[0], abs=1e-4)
