@@ -1,10 +1,16 @@
 """The YAML of a training grid."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
+import rm_value_tasks.training
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.training.config import load
+from rm_value_tasks.training.converters import FORMATS
+
+EXAMPLES = sorted((Path(rm_value_tasks.training.__file__).parent / "configs").glob("*.yaml"))
 
 MINIMAL = {
     "output": "runs/a",
@@ -104,3 +110,15 @@ def test_a_file_that_is_no_config(tmp_path):
     (tmp_path / "tag.yaml").write_text("output: !!python/object/apply:os.getcwd []")
     with pytest.raises(DataError, match="is not YAML"):
         load(tmp_path / "tag.yaml")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_the_examples_that_are_shipped_can_be_read(path):
+    grid = load(path)
+    assert len({cell.name for cell in grid.cells}) == len(grid.cells)
+
+
+def test_every_format_and_objective_has_an_example():
+    cells = [cell for path in EXAMPLES for cell in load(path).cells]
+    assert {cell.data.format for cell in cells} == set(FORMATS) - {"trl"}
+    assert {cell.objective for cell in cells} == {"bradley-terry", "grm"}
