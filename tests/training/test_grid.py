@@ -98,12 +98,22 @@ def test_a_changed_config_is_refused_before_anything_runs(trained):
     assert "training.learning_rate (0.001, now 0.002)" in str(caught.value)
 
 
-@pytest.mark.parametrize("objective", ["bradley-terry", "grm"])
-def test_a_model_trained_with_adapters_is_saved_as_the_probe_saw_it(base, tmp_path, objective):
-    config = grids.config(tmp_path, base, method="lora", objective=objective, quantities=[8])
-    assert run(config).exit_code == 0
+@pytest.mark.parametrize(
+    ("objective", "dtype"), [("grm", "float32"), ("bradley-terry", "bfloat16")]
+)
+def test_a_model_trained_with_adapters_is_saved_as_the_probe_saw_it(
+    base, tmp_path, objective, dtype
+):
+    bases = [{"name": "llama", "pretrained": str(base), "dtype": dtype}]
+    config = grids.config(
+        tmp_path, base, bases=bases, method="lora", objective=objective, quantities=[8]
+    )
+    done = run(config)
+    assert done.exit_code == 0, done.output
     (cell,) = (tmp_path / "out").iterdir()
-    lm = RewardLM(str(cell / "model"), device="cpu", shared_prefix=False)
+    record = json.loads((cell / "cell.json").read_text())
+    assert ("peft" in record["model_args"]) == (dtype == "bfloat16")
+    lm = RewardLM(**record["model_args"], device="cpu", shared_prefix=False)
     table = results.load(cell).table
     last = table[table["model"].str.endswith("step-2") & (table["prompt"] == "best_ever_one")]
     first = table[table["model"].str.endswith("step-0") & (table["prompt"] == "best_ever_one")]
@@ -111,7 +121,8 @@ def test_a_model_trained_with_adapters_is_saved_as_the_probe_saw_it(base, tmp_pa
     for row in last.itertuples():
         turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": row.word}]
         ids = lm.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
-        assert row.score == pytest.approx(lm.score_sequences([ids])[0], abs=1e-4)
+        close = 1e-4 if dtype == "float32" else 3e-2
+        assert row.score == pytest.approx(lm.score_sequences([ids])[0], abs=close)
     assert not torch.equal(torch.tensor(last["score"].values), torch.tensor(first["score"].values))
 
 
