@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rm_value_tasks.scorers.hf_setup import join_accelerate
@@ -27,7 +30,10 @@ class InTrainingRewardLM(RewardLM):
     """
 
     def __init__(self, trainer: Any, *, batch_size: int = 16) -> None:
-        super().__init__(trainer.model, tokenizer=trainer.processing_class, batch_size=batch_size)
+        with _no_warnings("lm_eval.models.huggingface"):  # of a model that is given loaded
+            super().__init__(
+                trainer.model, tokenizer=trainer.processing_class, batch_size=batch_size
+            )
         self.writes = trainer.is_world_process_zero()
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             self.readout = ModelReadout(trainer.model, one_logit(None), name="pooled")
@@ -35,3 +41,14 @@ class InTrainingRewardLM(RewardLM):
         elif trainer.accelerator.num_processes > 1:
             self.accelerator = trainer.accelerator
             join_accelerate(self)
+
+
+@contextmanager
+def _no_warnings(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

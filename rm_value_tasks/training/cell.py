@@ -95,6 +95,7 @@ def _arguments(cell: Cell, output: Path) -> RewardConfig:
         able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         given["fp16"] = dtype == "float16"
         given["bf16"] = dtype == "bfloat16" or (dtype == "float32" and able)
+    given.setdefault("run_name", cell.name)
     try:
         return RewardConfig(output_dir=str(output), **given, seed=cell.seed)
     except (TypeError, ValueError) as error:

@@ -199,6 +199,49 @@ def test_a_killed_cell_goes_on_and_ends_as_if_it_had_not_been(base, tmp_path):
     assert leans[0] == leans[1]
 
 
+def test_a_cell_stopped_while_saving_needs_no_more_training(base, tmp_path):
+    probe = {"every": 100, "metadata": {"prompts": ["best_ever_one"]}}
+    training = {"batch_size": 8, "use_cpu": True, "disable_tqdm": True, "save_total_limit": 2}
+    config = grids.config(tmp_path, base, quantities=[8], probe=probe, training=training)
+    assert run(config).exit_code == 0
+    (cell,) = (tmp_path / "out").iterdir()
+    before = json.loads((cell / "cell.json").read_text())
+    assert (cell / "checkpoints" / "checkpoint-2").exists()  # kept, as asked for
+    (cell / "cell.json").write_text(json.dumps({**before, "status": "running"}))
+    shutil.move(cell / "model", tmp_path / "model")
+    assert run(config).exit_code == 0
+    assert json.loads((cell / "cell.json").read_text()) == before
+    assert before["held_out_accuracy"] is not None
+    one, other = (
+        load_file(folder / "model.safetensors") for folder in (cell / "model", tmp_path / "model")
+    )
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def test_cells_of_two_outputs_that_differ_otherwise_are_told_apart(trained, base, tmp_path):
+    cell = "llama-pairs-8-seed0"
+    other = shutil.copytree(trained[0] / "out" / cell, tmp_path / "out" / cell)
+    for path in other.rglob("results_*.json"):
+        content = json.loads(path.read_text())
+        content["config"]["training"]["digest"] = "another"
+        path.write_text(json.dumps(content))
+    loaded = results.load([trained[0] / "out" / cell, tmp_path / "out"])
+    assert len({run.model for run in loaded.runs}) == 6
+    assert sum("digest=another" in run.model for run in loaded.runs) == 3
+
+
+def test_a_checkpoint_probed_again_counts_once(trained, tmp_path):
+    source = trained[0] / "out" / "llama-pairs-8-seed0" / "probes" / "step-000002"
+    again = shutil.copytree(source, tmp_path / "again")
+    for path in again.rglob("results_*.json"):
+        content = json.loads(path.read_text())
+        content["date"] += 1
+        content["config"]["training"]["held_out_accuracy"] = 0.123
+        path.write_text(json.dumps(content))
+    (found,) = results.load([source, again]).runs
+    assert found.config["training"]["held_out_accuracy"] == 0.123
+
+
 def test_dry_run_lists_the_cells(trained):
     done = CliRunner().invoke(cli, ["train", str(trained[1]), "--dry-run"])
     assert done.output.splitlines()[0] == "llama-pairs-8-seed0: finished"
