@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+
+import torch
 
 from rm_value_tasks.scorers.hf_setup import join_accelerate
 from rm_value_tasks.scorers.readouts import ModelReadout, one_logit
@@ -34,13 +36,18 @@ class InTrainingRewardLM(RewardLM):
             super().__init__(
                 trainer.model, tokenizer=trainer.processing_class, batch_size=batch_size
             )
+        self._sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
         self.writes = trainer.is_world_process_zero()
-        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        if self._sharded:
             self.readout = ModelReadout(trainer.model, one_logit(None), name="pooled")
             self._sharing = Sharing(self.readout, self.device, enabled=False, measure=False)
         elif trainer.accelerator.num_processes > 1:
             self.accelerator = trainer.accelerator
             join_accelerate(self)
+
+    def _without_gradients(self) -> AbstractContextManager[Any]:
+        # The buffers that gather shards live on and must not be inference tensors.
+        return torch.no_grad() if self._sharded else super()._without_gradients()
 
 
 @contextmanager

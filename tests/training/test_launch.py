@@ -59,3 +59,18 @@ def test_two_processes_train_and_measure_as_one(tmp_path):
     weights = load_file(first), load_file(second)
     for key, value in weights[0].items():
         assert torch.allclose(value, weights[1][key], atol=1e-6), key
+
+
+@pytest.mark.slow
+def test_a_sharded_model_is_scored_and_trained_on():
+    """FSDP2 itself, on gloo; accelerate offers it on GPUs only."""
+    torchrun = Path(sys.executable).parent / "torchrun"
+    done = subprocess.run(
+        [str(torchrun), "--nproc_per_node", "2", "-m", "tests.training.sharded"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
