@@ -45,6 +45,16 @@ class InTrainingRewardLM(RewardLM):
             self.accelerator = trainer.accelerator
             join_accelerate(self)
 
+    def release(self) -> None:
+        """Give back what a forward pass gathers of a sharded model, as training's end of one does.
+
+        FSDP2 keeps the outermost weights until the backward pass, which here never comes; a
+        checkpoint saved now would find them whole.
+        """
+        for module in self.model.modules() if self._sharded else ():
+            if callable(reshard := getattr(module, "reshard", None)):
+                reshard()
+
     def _without_gradients(self) -> AbstractContextManager[Any]:
         # The buffers that gather shards live on and must not be inference tensors.
         return torch.no_grad() if self._sharded else super()._without_gradients()

@@ -158,6 +158,7 @@ class LeanProbe(TrainerCallback):
                 },
                 model_args=self._model_args or {"pretrained": trainer.model.config._name_or_path},
             )
+            lm.release()
             del lm
         trainer.accelerator.wait_for_everyone()
         if results is not None:

@@ -24,12 +24,15 @@ def rewards(model, *, sharded: bool) -> list[float]:
         accelerator=SimpleNamespace(num_processes=1),
     )
     with untouched(model):
-        return InTrainingRewardLM(trainer).score_sequences(CONVERSATIONS)
+        lm = InTrainingRewardLM(trainer)
+        found = lm.score_sequences(CONVERSATIONS)
+        lm.release()
+        return found
 
 
-def step(model) -> None:
+def step(model, optimizer) -> None:
     ids = torch.tensor(CONVERSATIONS[:1])
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    optimizer.zero_grad()
     model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.sum().backward()
     optimizer.step()
 
@@ -41,13 +44,16 @@ def main() -> None:
     for layer in sharded.model.layers:
         fully_shard(layer, mesh=mesh)
     fully_shard(sharded, mesh=mesh)
+    kinds = {name: type(value) for name, value in sharded.named_parameters()}
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.01) for model in (whole, sharded)]
     for _ in range(3):  # before the first step, and between steps
         expected = torch.tensor(rewards(whole, sharded=False))
         found = torch.tensor(rewards(sharded, sharded=True))
         assert torch.allclose(expected, found, atol=1e-5), (expected, found)
         assert sharded.training
-        step(whole)
-        step(sharded)
+        assert {name: type(value) for name, value in sharded.named_parameters()} == kinds
+        step(whole, optimizers[0])
+        step(sharded, optimizers[1])
     dist.destroy_process_group()
 
 
