@@ -68,12 +68,23 @@ def find(paths: Iterable[str | Path]) -> tuple[list[Path], list[Skipped]]:
             raise DataError(
                 f"there is no file or folder {path}; give what lm_eval wrote to --output_path."
             )
-        files = [path] if path.is_file() else sorted(path.rglob("*.json*"))
+        files = [path] if path.is_file() else _below(path)
         for file in files:
             reason = _sort(file, found, named=path.is_file())
             if reason:
                 skipped.append((file, reason))
     return list(found), skipped
+
+
+def _below(folder: Path) -> list[Path]:
+    """List a folder's JSON files; of a training run (``cell.json``) those of its probes only."""
+    cells = {path.parent for path in folder.rglob("cell.json")}
+
+    def is_output(file: Path) -> bool:
+        around = next((cell for cell in file.parents if cell in cells), None)
+        return around is None or file.relative_to(around).parts[0] == "probes"
+
+    return [file for file in sorted(folder.rglob("*.json*")) if is_output(file)]
 
 
 def _sort(file: Path, found: dict[Path, None], *, named: bool) -> str:

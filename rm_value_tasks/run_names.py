@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from rm_value_tasks.errors import DataError
 
-__all__ = ["base_name", "identity", "model_arguments", "tell_apart"]
+__all__ = ["base_name", "cell_name", "identity", "model_arguments", "tell_apart"]
 
 # Arguments that say where, how fast and by whose leave a model runs, not which one it is. A
 # secret among them must not end up in a name.
@@ -41,6 +41,10 @@ _MACHINE = {
 }
 
 
+# What a training run measured at a checkpoint, beside what it was.
+_MEASURED = {"held_out_accuracy", "pairs_seen"}
+
+
 class _Run(Protocol):
     @property
     def model(self) -> str: ...
@@ -54,6 +58,8 @@ class _Run(Protocol):
     def model_args(self) -> Mapping[str, Any]: ...
     @property
     def setup(self) -> Mapping[str, str]: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
 
 
 def model_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,18 +74,37 @@ def model_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
 def base_name(content: Mapping[str, Any]) -> str:
     """Return a model's display name.
 
-    The adapter (``peft``) or the checkpoint (``pretrained``), for recorded rewards the
-    file's stem, for an implicit reward ``A against B``, else lm-eval's own name. Of a folder
-    given with its full path the last part is shown (two, for ``RUN/checkpoint-500``).
+    For a checkpoint of a training run ``CELL/step-N`` (``cell_name``), else the adapter
+    (``peft``) or the checkpoint (``pretrained``), for recorded
+    rewards the file's stem, for an implicit reward ``A against B``, else lm-eval's own name. Of
+    a folder given with its full path the last part is shown (two, for ``RUN/checkpoint-500``).
     """
     arguments = model_arguments(content)
     config = content["config"]
+    if isinstance(training := config.get("training"), Mapping):
+        return f"{cell_name(training)}/step-{training.get('step')}"
     if config.get("model") == "recorded-rewards" and "path" in arguments:
         return PurePath(str(arguments["path"])).stem
     name = arguments.get("peft") or arguments.get("pretrained") or content.get("model_name")
     name = _short(str(name or config.get("model") or "model"))
     reference = arguments.get("reference")
     return f"{name} against {_short(str(reference))}" if reference else name
+
+
+def cell_name(training: Mapping[str, Any]) -> str:
+    """Return the name of one run of a training grid, which is also its folder's name.
+
+    Args:
+        training: the mapping ``training`` of a results file's ``config``; what has its usual
+            value (no counter-leaning pairs, Bradley-Terry, full training) is not named.
+    """
+    parts = [training.get("base"), training.get("data"), training.get("quantity")]
+    if share := training.get("counter_share"):
+        parts.append(f"counter{share:g}")
+    usual = ("", "bradley-terry", "full")
+    parts += [training.get(key) for key in ("objective", "method")]
+    parts = [part for part in parts if part not in (None, *usual)]
+    return "-".join(map(str, [*parts, f"seed{training.get('seed')}"]))
 
 
 def _short(name: str) -> str:
@@ -91,12 +116,15 @@ def _short(name: str) -> str:
 
 
 def identity(run: _Run) -> dict[str, str]:
-    """Return what makes a run's model that model: its type and arguments."""
+    """Return what makes a run's model that model: its type, arguments and training."""
     arguments = {
         key: str(value)
         for key, value in run.model_args.items()
         if key not in _MACHINE and value is not None
     }
+    training = run.config.get("training")
+    trained = training if isinstance(training, Mapping) else {}
+    arguments |= {key: str(value) for key, value in trained.items() if key not in _MEASURED}
     return {"model": run.model_type, **arguments}
 
 

@@ -15,6 +15,7 @@ from rm_value_tasks.cli.report import report
 from rm_value_tasks.cli.shifts import compare, gate
 from rm_value_tasks.cli.tokens import tokens
 from rm_value_tasks.cli.trace import trace
+from rm_value_tasks.cli.train import train
 from rm_value_tasks.errors import RMValueTasksError
 
 __all__ = ["main"]
@@ -31,6 +32,7 @@ _VERBS = (
     task_path,
     tokens,
     trace,
+    train,
 )
 
 

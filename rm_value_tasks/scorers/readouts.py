@@ -25,7 +25,15 @@ from torch import nn
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["READOUTS", "AttributeReadout", "HiddenReadout", "ModelReadout", "Readout", "build"]
+__all__ = [
+    "READOUTS",
+    "AttributeReadout",
+    "HiddenReadout",
+    "ModelReadout",
+    "Readout",
+    "build",
+    "one_logit",
+]
 
 READOUTS = ("pooled", "weighted", "attribute", "position")
 
@@ -169,7 +177,9 @@ def _absent_id(input_ids: torch.Tensor) -> int:
     return next(token for token in range(len(used) + 1) if token not in used)
 
 
-def _one_logit(label: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
+def one_logit(label: int | None) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what takes a classifier's one logit, or that of ``label``, as the reward."""
+
     def reduce(logits: torch.Tensor) -> torch.Tensor:
         if logits.dim() == 1:
             return logits
@@ -232,7 +242,7 @@ def build(
         return AttributeReadout(model, attribute)
     if name == "weighted" and not weights:
         raise ModelError("readout=weighted needs weights=W1;W2;..., one for each label.")
-    reduce = _weighted(weights or ()) if name == "weighted" else _one_logit(label)
+    reduce = _weighted(weights or ()) if name == "weighted" else one_logit(label)
     head = getattr(model, "score", None)
     if name == "position":
         head = getattr(model, "v_head", head)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 import torch
@@ -191,8 +192,12 @@ class RewardLM(HFLM):
             shared = self._sharing.score(prefix, suffixes)
         if shared is not None:
             return shared
-        tokens = [{"input_ids": [*prefix, *suffix]} for suffix in suffixes]
-        rewards = [math.nan] * len(suffixes)
+        return self.score_sequences([[*prefix, *suffix] for suffix in suffixes])
+
+    def score_sequences(self, sequences: Sequence[Sequence[int]]) -> list[float]:
+        """Return the rewards of whole conversations given as token ids, in order."""
+        tokens: list[Tokens] = [{"input_ids": list(sequence)} for sequence in sequences]
+        rewards = [math.nan] * len(tokens)
         for members, values in self._score_batched(tokens, range(len(tokens))):
             for index, value in zip(members, values, strict=True):
                 rewards[index] = value
@@ -245,8 +250,11 @@ class RewardLM(HFLM):
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         batch = {key: value.to(self.device) for key, value in batch.items()}
-        with torch.inference_mode(), self._autocast():
+        with self._without_gradients(), self._autocast():
             return self.readout(batch)
+
+    def _without_gradients(self) -> AbstractContextManager[Any]:
+        return torch.inference_mode()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

@@ -1,0 +1,166 @@
+"""All cells of a grid, one after the other: which to run, what became of each."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+
+from rm_value_tasks.errors import DataError, RMValueTasksError
+from rm_value_tasks.training import pairs
+from rm_value_tasks.training.cell import last_checkpoint, train
+from rm_value_tasks.training.config import Cell, Data, Grid
+from rm_value_tasks.training.evaluation import ValueTasks
+
+__all__ = ["run", "status"]
+
+
+def status(cell: Cell, output: Path) -> str:
+    """Say where a cell stands: ``new``, ``running`` (or killed), ``failed`` or ``finished``.
+
+    A cell that was killed or failed and has a checkpoint goes on from there.
+
+    Raises:
+        DataError: if it was begun with another config: what is there would be mixed with
+            or taken for something else. (Where nothing is to be lost, it starts anew.)
+    """
+    folder = output / cell.name
+    record = _read(folder)
+    if record is None:
+        return "new"
+    changed = _changed(record.get("config"), cell.config)
+    if not changed:
+        return str(record.get("status"))
+    if record.get("status") != "finished" and last_checkpoint(folder / "checkpoints") is None:
+        return "new"
+    raise DataError(
+        f"{folder} was made with another {changed}; remove that folder, or choose another output."
+    )
+
+
+def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
+    """Run every cell that is not finished; a failing one does not stop the others.
+
+    Args:
+        grid: the cells.
+        say: prints a line (called in the first process only).
+
+    Returns:
+        Name -> reason of the cells that failed.
+
+    Raises:
+        DataError: before anything runs, if a cell was begun with another config, or a task to
+            probe with does not exist.
+    """
+    # As TrainingArguments will make it, which reads this variable while PartialState does not.
+    use_cpu = bool(grid.cells[0].training.get("use_cpu"))
+    state = PartialState(cpu=use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
+    speak = say if state.is_main_process else _silent
+    for plan in {json.dumps(cell.config["probe"]): cell.probe for cell in grid.cells}.values():
+        ValueTasks(plan.tasks, plan.metadata)
+    standing = {cell.name: status(cell, grid.output) for cell in grid.cells}
+    state.wait_for_everyone()  # before one process changes what the others read
+    load = cache(_load)
+    failed: dict[str, str] = {}
+    for number, cell in enumerate(grid.cells, 1):
+        label = f"[{number}/{len(grid.cells)}] {cell.name}"
+        if standing[cell.name] == "finished":
+            speak(f"{label}: finished before")
+            continue
+        folder = grid.output / cell.name
+        if standing[cell.name] == "new" and state.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+        speak(f"{label}: {'resumed' if last_checkpoint(folder / 'checkpoints') else 'started'}")
+        state.wait_for_everyone()
+        _write(folder, cell, status="running")
+        try:
+            measured = _run_cell(cell, folder, load)
+        except Exception as error:
+            failed[cell.name] = _reason(error)
+            if not isinstance(error, RMValueTasksError) and state.is_main_process:
+                folder.joinpath("traceback.txt").write_text(traceback.format_exc(), "utf-8")
+            _write(folder, cell, status="failed", error=failed[cell.name])
+            speak(f"{label}: failed: {failed[cell.name]}")
+        else:
+            _write(folder, cell, status="finished", **measured)
+            speak(f"{label}: finished{_accuracy(measured)}")
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return failed
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+def _load(data: Data) -> pairs.Pairs:
+    with PartialState().main_process_first():  # the others find it in the cache
+        return pairs.load(data)
+
+
+def _run_cell(cell: Cell, folder: Path, load: Callable[[Data], pairs.Pairs]) -> dict[str, Any]:
+    found = load(cell.data)
+    counter = load(cell.counter).train if cell.counter else None
+    measured = train(cell, folder, pairs.subset(cell, found.train, counter), found.held_out)
+    state = PartialState()
+    state.wait_for_everyone()
+    if state.is_main_process and cell.training.get("save_total_limit") == 1:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return measured
+
+
+def _accuracy(measured: Mapping[str, Any]) -> str:
+    value = measured.get("held_out_accuracy")
+    return "" if value is None else f", held-out accuracy {value:.3f}"
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, RMValueTasksError):
+        return text
+    return f"{type(error).__name__}: {text}"[:500]
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    path = folder / "cell.json"
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}); remove {folder}.") from error
+
+
+def _write(folder: Path, cell: Cell, **record: Any) -> None:
+    if not PartialState().is_main_process:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / "cell.json.partial"
+    content = {"name": cell.name, **record, "axes": cell.axes, "config": cell.config}
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / "cell.json")
+
+
+def _changed(before: Any, now: Mapping[str, Any]) -> str:
+    """Name the first key of a config that differs; empty if none does."""
+    if not isinstance(before, Mapping):
+        return "config"
+    return next(_differences(before, now, ""), "")
+
+
+def _differences(before: Any, now: Any, where: str) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys((*before, *now)):
+            yield from _differences(before.get(key), now.get(key), f"{where}.{key}".strip("."))
+    elif before != now:
+        yield f"{where} ({before!r}, now {now!r})"
