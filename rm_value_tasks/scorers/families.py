@@ -66,8 +66,8 @@ _BEAVER = (
 )
 _ULTRA = (
     f"{_TURNS}Assistant: {{{{ m['content'] }}}}{_NEXT}Human: {{{{ m['content'] }}}}"
-    "{% endif %}{% if not loop.last %}\n\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}\n\nAssistant: {% endif %}"
+    "{% endif %}{% if not loop.last %}{{ '\\n\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\\n\\nAssistant: ' }}{% endif %}"
 )
 _EURUS = f"{_TURNS}{{{{ m['content'] }}}}{_NEXT}[INST] {{{{ m['content'] }}}} [\\INST] {_END}"
 

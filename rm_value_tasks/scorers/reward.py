@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers import checkpoints, readouts
+from rm_value_tasks.scorers.block_attention import input_device
 from rm_value_tasks.scorers.conversation import ChatEncoder, Conversation, Encoder, Tokens
 from rm_value_tasks.scorers.families import by_name, detect
 from rm_value_tasks.scorers.hf_setup import join_accelerate, use_chat_template
@@ -105,7 +106,7 @@ class RewardLM(HFLM):
         self.encoder = self._make_encoder(bos, append_token, step_token)
         self._sharing = Sharing(
             self.readout,
-            self.device,
+            self._input_device,
             enabled=shared_prefix,
             measure=self.batch_size == "auto",
         )
@@ -266,17 +267,21 @@ class RewardLM(HFLM):
         return self._forward(dict(batch)).tolist()
 
     @property
+    def _input_device(self) -> torch.device:
+        return input_device(self.model)  # self.device is "meta" where weights are off-loaded
+
+    @property
     def _embedding_rows(self) -> int:
         return int(self.model.get_input_embeddings().weight.shape[0])
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        batch = {key: value.to(self.device) for key, value in batch.items()}
+        batch = {key: value.to(self._input_device) for key, value in batch.items()}
         with torch.inference_mode(), self._autocast():
             return self.readout(batch)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
-            device_type=self.device.type,
+            device_type=self._input_device.type,
             dtype=self.mixed_precision_dtype,
             enabled=self.mixed_precision_dtype is not None,
         )
