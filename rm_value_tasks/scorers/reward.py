@@ -69,7 +69,7 @@ class RewardLM(HFLM):
         readout: str = "auto",
         attribute: str = "score",
         label: int | None = None,
-        weights: str | Sequence[float] | None = None,
+        weights: str | float | Sequence[float] | None = None,
         token_id: str | int = 0,
         append_token: str | int | None = None,
         step_token: str | int | None = None,
@@ -347,10 +347,13 @@ def _token_ids(named: str | int, tokenizer: Any) -> list[int]:
     return [resolve_token(part, tokenizer, "token_id") for part in parts]
 
 
-def _numbers(weights: str | Sequence[float] | None) -> list[float] | None:
-    if weights is None or not isinstance(weights, str):
-        return None if weights is None else [float(weight) for weight in weights]
+def _numbers(weights: str | float | Sequence[float] | None) -> list[float] | None:
+    if weights is None:
+        return None
+    if isinstance(weights, int | float):  # lm-eval reads a single one as a number
+        return [float(weights)]
     try:
-        return [float(weight) for weight in weights.split(";")]
+        parts = weights.split(";") if isinstance(weights, str) else weights
+        return [float(weight) for weight in parts]
     except ValueError:
         raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None

@@ -15,8 +15,8 @@ from tests.tiny_families import BUILDERS
 
 # Of mixed lengths, and enough that a shared prefix pays.
 ANSWERS = ["freedom", "love", "family and friendship", "a", "Xylophones!", "trust", "power",
-           "care", "success", "ability", "kin", "talent", "friend of mine", "ambition", "best", "ever",
-           "dog", "cat", "jugs", "system"]  # fmt: skip
+           "care", "success", "ability", "kin", "talent", "friend of mine", "ambition", "best",
+           "ever", "dog", "cat", "jugs", "system"]  # fmt: skip
 QUESTIONS = [prompt.text for prompt in PROMPTS[:2]]
 
 
