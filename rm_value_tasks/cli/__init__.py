@@ -7,6 +7,7 @@ import sys
 import click
 
 from rm_value_tasks import __version__
+from rm_value_tasks.cli.doctor import doctor
 from rm_value_tasks.cli.files import download, task_path
 from rm_value_tasks.cli.publish import export, leaderboard
 from rm_value_tasks.cli.report import report
@@ -18,6 +19,7 @@ __all__ = ["main"]
 
 _VERBS = (
     compare,
+    doctor,
     download,
     export,
     gate,
