@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -63,7 +65,10 @@ class CheckedLoader:
         if self._key_mapping:
             kwargs["key_mapping"] = self._key_mapping
         try:
-            model, report = self._class.from_pretrained(name, output_loading_info=True, **kwargs)
+            with _without_report():  # it would call the head's tensors unexpected
+                model, report = self._class.from_pretrained(
+                    name, output_loading_info=True, **kwargs
+                )
         except (AttributeError, ImportError, NameError, TypeError) as error:
             if not kwargs.get("trust_remote_code"):
                 raise
@@ -79,6 +84,21 @@ class CheckedLoader:
             where = torch.device("cpu") if parameter.is_meta else parameter.device
             model.add_module("reward_head", head.to(where, parameter.dtype))
         return model
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Leave out the report on weights that ``transformers`` logs, which we read ourselves."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
 
 
 def _refuse_wrong_weights(

@@ -13,10 +13,11 @@ import transformers
 from transformers.utils import cached_file
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.scorers.arguments import resolve_token
 from rm_value_tasks.scorers.conversation import ChatEncoder, Encoder
 from rm_value_tasks.scorers.families import Family, detect
 from rm_value_tasks.scorers.pair_encoder import PairEncoder
-from rm_value_tasks.scorers.plan import Plan, appended_ids, make_plan, resolve_token
+from rm_value_tasks.scorers.plan import Plan, appended_ids, make_plan
 from rm_value_tasks.scorers.readouts import READOUTS, shares_prefixes
 
 __all__ = ["Diagnosis", "diagnose"]

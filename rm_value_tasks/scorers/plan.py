@@ -9,10 +9,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.scorers.arguments import resolve_token
 from rm_value_tasks.scorers.families import CHAIN_HEADS, Family, detect
 from rm_value_tasks.scorers.weight_files import WeightFiles
 
-__all__ = ["Plan", "appended_ids", "make_plan", "resolve_token"]
+__all__ = ["Plan", "appended_ids", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -120,23 +121,3 @@ def appended_ids(
             f"{field} names, but there is none; name the token with append_token=."
         )
     return [int(found)]
-
-
-def resolve_token(token: str | int, tokenizer: PreTrainedTokenizerBase, argument: str) -> int:
-    """Return the id of a token that a user names by its text or its id.
-
-    Raises:
-        ModelError: if the text is not one token, or the id is none of the vocabulary.
-    """
-    if isinstance(token, int) or token.lstrip("-").isdecimal():
-        found = int(token)
-        if not 0 <= found < len(tokenizer):
-            raise ModelError(f"{argument}={token} is no id of the {len(tokenizer)} tokens.")
-        return found
-    ids = tokenizer(token.replace("\\n", "\n"), add_special_tokens=False).input_ids
-    if len(ids) != 1:
-        raise ModelError(
-            f"{argument}={token!r} is {len(ids)} tokens of {tokenizer.name_or_path!r}, not one; "
-            "give one token, or its id."
-        )
-    return int(ids[0])

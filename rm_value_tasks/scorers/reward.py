@@ -20,12 +20,13 @@ from tqdm import tqdm
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers import checkpoints, readouts
+from rm_value_tasks.scorers.arguments import numbers, resolve_token, resolve_tokens
 from rm_value_tasks.scorers.block_attention import input_device
 from rm_value_tasks.scorers.conversation import ChatEncoder, Conversation, Encoder, Tokens
 from rm_value_tasks.scorers.families import by_name, detect
 from rm_value_tasks.scorers.hf_setup import join_accelerate, use_chat_template
 from rm_value_tasks.scorers.pair_encoder import PairEncoder
-from rm_value_tasks.scorers.plan import appended_ids, make_plan, resolve_token
+from rm_value_tasks.scorers.plan import appended_ids, make_plan
 from rm_value_tasks.scorers.refusals import (
     refuse_non_finite,
     refuse_single_answers,
@@ -99,8 +100,8 @@ class RewardLM(HFLM):
             self._readout_name,
             attribute=attribute,
             label=label,
-            weights=_numbers(weights) or self.family.weights,
-            token_ids=_token_ids(token_id, self.tokenizer),
+            weights=numbers(weights) or self.family.weights,
+            token_ids=resolve_tokens(token_id, self.tokenizer),
             head_dtype=head_dtype,
         )
         self.encoder = self._make_encoder(bos, append_token, step_token)
@@ -338,22 +339,3 @@ def _underlying(model: Any) -> Any:
             "prompt; only adapters that change layers (LoRA and its kin) can be read out."
         )
     return model.get_base_model()
-
-
-def _token_ids(named: str | int, tokenizer: Any) -> list[int]:
-    parts = [part for part in str(named).split(";") if part]
-    if not 1 <= len(parts) <= 2:
-        raise ModelError(f"token_id={named!r} is not one token, or two separated by ';'.")
-    return [resolve_token(part, tokenizer, "token_id") for part in parts]
-
-
-def _numbers(weights: str | float | Sequence[float] | None) -> list[float] | None:
-    if weights is None:
-        return None
-    if isinstance(weights, int | float):  # lm-eval reads a single one as a number
-        return [float(weights)]
-    try:
-        parts = weights.split(";") if isinstance(weights, str) else weights
-        return [float(weight) for weight in parts]
-    except ValueError:
-        raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None

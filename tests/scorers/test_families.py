@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from lm_eval.api.instance import Instance
 
 from rm_value_tasks.errors import ModelError
@@ -152,17 +153,24 @@ def test_a_padding_id_outside_the_embedding_does_not_matter(tmp_path):
     assert rewards(model) == pytest.approx(expected, abs=2e-5)
 
 
-def test_a_head_whose_weights_are_off_loaded_is_fetched(tmp_path):
-    from accelerate import cpu_offload
+@pytest.mark.parametrize("name", ["INF-ORM", "sequence classifier"])
+def test_weights_that_are_off_loaded_to_the_disk_give_the_same_rewards(tmp_path, name):
+    case = BUILDERS[name](tmp_path / "model")
+    expected = rewards(load(case))
+    for head_dtype in ("float32", "model"):
+        model = load(
+            case, parallelize=True, max_cpu_memory="60KB", offload_folder=str(tmp_path / "disk"),
+            head_dtype=head_dtype,
+        )  # fmt: skip
+        assert set(model.model.hf_device_map.values()) == {"disk"}
+        assert rewards(model) == pytest.approx(expected, abs=2e-5)
 
+
+def test_a_model_that_accelerate_off_loaded_is_read_out(tmp_path):
     case = BUILDERS["INF-ORM"](tmp_path)
     model = load(case)
     expected = rewards(model)
     cpu_offload(model.model, execution_device=torch.device("cpu"))
     assert next(model.model.reward_head.parameters()).is_meta
-    for head_dtype in ("float32", "model"):
-        again = RewardLM(
-            model.model, tokenizer=model.tokenizer, batch_size=4, readout="position",
-            head_dtype=head_dtype,
-        )  # fmt: skip
-        assert rewards(again) == pytest.approx(expected, abs=2e-5)
+    again = RewardLM(model.model, tokenizer=model.tokenizer, batch_size=4, readout="position")
+    assert rewards(again) == pytest.approx(expected, abs=2e-5)
