@@ -18,6 +18,23 @@ from safetensors.torch import load_file, save_file
 
 from tests import tiny
 
+OWN, BUILT = "with code of its own", "tiny checkpoint, naive pass"
+TESTED = {
+    "sequence classifier": "six architectures, `transformers` one by one",
+    "sentence pair": "BERT and DeBERTa-v2, `transformers` one by one",
+    "value head": "four layouts (one of them Qwen2.5-VL), naive pass",
+    "gated objectives": f"tiny checkpoint {OWN} (quantiles, gate), naive pass",
+    "URM": f"tiny checkpoint {OWN} (gate), naive pass; `weighted` too",
+    "InternLM2-Reward": f"tiny checkpoint {OWN}, naive pass",
+    "own code": f"tiny checkpoint {OWN} (values a token), naive pass",
+    "Qwen2 reward": f"{BUILT}; code of its own gives the same",
+    "process reward": f"{BUILT}; several steps",
+    "Nemotron logit": "tiny language model, `generate`'s scores; two tokens at a step",
+    "DPO policy": "two tiny models, naive log-probabilities",
+    "generative judge": "tiny language model, naive log-probabilities, both orders",
+}
+"""What the tests hold a family to, for README's table; other families: ``BUILT``."""
+
 BUILDERS: dict[str, Callable[[Path], Case]] = {}
 
 
