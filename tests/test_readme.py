@@ -77,7 +77,10 @@ def family_rows():
     """README's table of families, from what the code knows and the tests do."""
     yield "| family | models | found by | readout | tested how |"
     yield "|---|---|---|---|---|"
-    for family in FAMILIES:
+    # The plainest first; those that --model reward cannot score last.
+    for family in sorted(
+        reversed(FAMILIES), key=lambda each: (each.refusal != "", each.model != "reward")
+    ):
         readout = f"`{family.readout}`" if family.readout else f"`--model {family.model}`"
         readout += ", `trust_remote_code=True`" if family.code else ""
         readout = "refused" if family.refusal else readout

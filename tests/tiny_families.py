@@ -20,7 +20,7 @@ from tests import tiny
 
 OWN, BUILT = "with code of its own", "tiny checkpoint, naive pass"
 TESTED = {
-    "sequence classifier": "six architectures, `transformers` one by one",
+    "sequence classifier": f"{len(tiny.DECODERS)} architectures, `transformers` one by one",
     "sentence pair": "BERT and DeBERTa-v2, `transformers` one by one",
     "value head": "four layouts (one of them Qwen2.5-VL), naive pass",
     "gated objectives": f"tiny checkpoint {OWN} (quantiles, gate), naive pass",

@@ -92,9 +92,10 @@ class RewardLM(HFLM):
         use_chat_template(self, chat_template)
         if not self.tokenizer.chat_template and self.family.template:
             self.tokenizer.chat_template = self.family.template
-        if self._readout_name == "auto":  # a loaded model was passed in
+        if not isinstance(pretrained, str):
             self.family = detect(self.config.to_dict(), ())
-            self._readout_name = self.family.readout
+            if self._readout_name == "auto":
+                self._readout_name = self.family.readout or "pooled"
         self.readout = readouts.build(
             _underlying(self.model),
             self._readout_name,

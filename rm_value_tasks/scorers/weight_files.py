@@ -38,8 +38,8 @@ class WeightFiles:
         self._name = name
         self._where = where
         self.files: dict[str, str] = {}
-        if not self._read_index():
-            self._read_single(download or Path(name).is_dir())
+        if not self._read_index() and not self._read_single(local=not download) and not download:
+            self._read_headers()
         for file, prefix in _HEADS.items():
             if path := self._find(file):
                 self.files.update({prefix + key: file for key in _names(path)})
@@ -61,9 +61,15 @@ class WeightFiles:
         """Say whether some tensor's name starts with ``prefix``."""
         return any(key.startswith(prefix) for key in self.files)
 
-    def _find(self, file: str) -> str | None:
+    def _find(self, file: str, **options: Any) -> str | None:
+        """Return a file's local path; None if the checkpoint, as far as is known, lacks it."""
         found = cached_file(
-            self._name, file, _raise_exceptions_for_missing_entries=False, **self._where
+            self._name,
+            file,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            **self._where,
+            **options,
         )
         return None if found is None else str(found)
 
@@ -75,23 +81,20 @@ class WeightFiles:
                 return True
         return False
 
-    def _read_single(self, download: bool) -> None:
-        if not download:
-            self._read_headers()
-            return
+    def _read_single(self, *, local: bool) -> bool:
         for file in _SINGLE:
-            if path := self._find(file):
+            if path := self._find(file, local_files_only=local):
                 self.files.update(dict.fromkeys(_names(path), file))
-                return
+                return True
+        return False
 
     def _read_headers(self) -> None:
         from huggingface_hub import get_safetensors_metadata
-        from huggingface_hub.errors import HfHubHTTPError, NotASafetensorsRepoError
 
         try:
             metadata = get_safetensors_metadata(self._name, revision=self._where.get("revision"))
-        except (HfHubHTTPError, NotASafetensorsRepoError, OSError):
-            return  # the names stay unknown
+        except Exception:  # of the hub, of the network: the names stay unknown, and doctor says so
+            return
         self.files.update(metadata.weight_map)
 
 

@@ -96,6 +96,8 @@ def build(
         raise ModelError("readout=weighted needs weights=W1;W2;..., one for each label.")
     if name == "attribute":
         return AttributeReadout(model, attribute)
+    if name == "pooled" and weights:
+        name = "weighted"
     reduce = _reduce(name, label, weights)
     if name == "first_output":
         return FirstOutputReadout(model, reduce)
