@@ -1,8 +1,10 @@
 """``rm-value-tasks doctor``: what it says of every family is what ``--model reward`` does."""
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -107,3 +109,18 @@ def test_the_command_that_it_prints_is_lm_evals(checkpoint, tmp_path):
     assert rows["example"] == repr(
         model.tokenizer.decode(model.encoder.encode([(QUESTION, " freedom")])[0]["input_ids"])
     )
+
+
+def test_a_hub_id_is_read_from_the_cache_when_offline(tmp_path):
+    snapshot = tmp_path / "hub" / "models--Org--value" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("a" * 40)
+    BUILDERS["value head (TRL, sharded)"](snapshot)
+    done = subprocess.run(
+        [sys.executable, "-m", "rm_value_tasks", "doctor", "Org/value"],
+        env={**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "head rebuilt from v_head.summary" in done.stdout

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any, NoReturn
 
 from lm_eval.api.instance import Instance
@@ -79,6 +80,7 @@ class GenerativeJudgeLM(AnswerLM):
         self._mode = mode
         self._ratings = _scale(ratings)
         self._prompt = _prompt(judge_prompt, mode)
+        self._masses: list[float] = []
         super().__init__(pretrained, **kwargs)
         self._labels = list(_LETTERS) if mode == "choice" else list(self._ratings)
         self._need_template()
@@ -166,6 +168,7 @@ class GenerativeJudgeLM(AnswerLM):
         shares: dict[str, list[float]] = {}
         for place, prompt in enumerate(rendered):
             scores = found[place * len(self._labels) : (place + 1) * len(self._labels)]
+            self._masses.append(math.fsum(map(math.exp, scores)))
             odds = [math.exp(score - max(scores)) for score in scores]
             shares[prompt] = [each / math.fsum(odds) for each in odds]
         return [shares[prompt] for prompt in prompts]
@@ -219,6 +222,8 @@ class GenerativeJudgeLM(AnswerLM):
             "judge_mode": self._mode,
             "judge_labels": self._labels,
             "judge_prompt": self._prompt,
+            # Near 0, the judge would have said something else than a rating.
+            "judge_label_probability": mean(self._masses) if self._masses else None,
         }
 
 

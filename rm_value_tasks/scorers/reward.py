@@ -113,6 +113,17 @@ class RewardLM(HFLM):
             measure=self.batch_size == "auto",
         )
 
+    def _get_config(self, pretrained: str, **kwargs: Any) -> None:
+        try:
+            super()._get_config(pretrained, **kwargs)
+        except ValueError as error:
+            if "trust_remote_code" not in str(error):
+                raise
+            raise ModelError(
+                f"{pretrained!r} has a config that only the code that it brings along can read; "
+                "read that code, then give trust_remote_code=True."
+            ) from error
+
     def _get_backend(self, config: Any, **kwargs: Any) -> None:
         # HFLM tells causal from seq2seq models here; a reward model only ever reads.
         self.backend = "causal"

@@ -66,6 +66,7 @@ def test_the_reward_is_the_expected_rating(folder):
     assert all(1 <= score <= 9 for score in expected)
     info = model.get_model_info()
     assert (info["score_kind"], info["judge_mode"]) == ("reward", "rating")
+    assert 0 < info["judge_label_probability"] < 0.5  # nine of 800 tokens, by a random model
 
 
 def test_scale_and_prompt_are_the_users(folder, tmp_path):
