@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from rm_value_tasks.cli import cli, main
 from rm_value_tasks.scorers.families import FAMILIES
 from rm_value_tasks.scorers.reward import RewardLM
-from tests import tiny, tiny_families
+from tests import hub, tiny, tiny_families
 from tests.tiny_families import BUILDERS
 
 QUESTION = "What, in one word, is the best thing ever?"
@@ -111,16 +111,31 @@ def test_the_command_that_it_prints_is_lm_evals(checkpoint, tmp_path):
     )
 
 
-def test_a_hub_id_is_read_from_the_cache_when_offline(tmp_path):
-    snapshot = tmp_path / "hub" / "models--Org--value" / "snapshots" / ("a" * 40)
-    snapshot.mkdir(parents=True)
-    (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[1] / "refs" / "main").write_text("a" * 40)
-    BUILDERS["value head (TRL, sharded)"](snapshot)
+def run_doctor(model, **env):
     done = subprocess.run(
-        [sys.executable, "-m", "rm_value_tasks", "doctor", "Org/value"],
-        env={**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "rm_value_tasks", "doctor", model],
+        env={**os.environ, **env}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "head rebuilt from v_head.summary" in done.stdout
+    return done.stdout
+
+
+def test_a_hub_id_is_read_from_the_cache_when_offline(tmp_path):
+    snapshot = tmp_path / "hub" / "models--Org--value" / "snapshots" / hub.COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(hub.COMMIT)
+    BUILDERS["value head (TRL, sharded)"](snapshot)
+    output = run_doctor("Org/value", HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert "head rebuilt from v_head.summary" in output
+
+
+def test_of_a_hubs_weights_the_header_alone_is_read(tmp_path):
+    BUILDERS["INF-ORM"](tmp_path / "model")
+    with hub.serving(tmp_path / "model") as (address, asked):
+        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        output = run_doctor("Org/model", **environment)
+    assert "head rebuilt from score.0, score.2" in output
+    read = [size for method, path, size in asked if "model.safetensors" in path and size]
+    assert read == [100_001]  # what huggingface_hub asks for to find the header
+    assert (tmp_path / "model" / "model.safetensors").stat().st_size > 100_001
