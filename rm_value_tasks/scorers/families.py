@@ -86,7 +86,10 @@ FAMILIES = (
         "",
         "an encoder-decoder language model",
         architectures=r".*T5ForConditionalGeneration",
-        refusal=_PAIRS,
+        refusal=(
+            "such a model has no reward head (SteamSHP compares two answers and gives none a score "
+            "of its own); use a scalar reward model"
+        ),
     ),
     Family(
         "POLAR",

@@ -281,11 +281,12 @@ class RewardLM(HFLM):
 
     @property
     def _input_device(self) -> torch.device:
-        return input_device(self.model)  # self.device is "meta" where weights are off-loaded
+        # HFLM takes the first weight's place, which is "meta" where accelerate moved it.
+        return input_device(self.model) if self.device.type == "meta" else self.device
 
     @property
-    def _embedding_rows(self) -> int:
-        return int(self.model.get_input_embeddings().weight.shape[0])
+    def _embedding_rows(self) -> float:
+        return getattr(self.model.config.get_text_config(), "vocab_size", math.inf)
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         batch = {key: value.to(self._input_device) for key, value in batch.items()}

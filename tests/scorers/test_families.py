@@ -147,7 +147,7 @@ def test_options_that_mean_nothing_are_refused(tmp_path, arguments, message):
     ("architecture", "name", "message"),
     [
         ("DebertaV2PairRM", "model", "PairRM.*compares two answers"),
-        ("T5ForConditionalGeneration", "model", "SteamSHP.*compares two answers"),
+        ("T5ForConditionalGeneration", "model", "SteamSHP.*no reward head.*compares two answers"),
         ("InternLM2ForRewardModel", "POLAR-7B", "POLAR.*likeness to a reference answer"),
     ],
 )
