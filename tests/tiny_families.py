@@ -30,6 +30,7 @@ TESTED = {
     "Qwen2 reward": f"{BUILT}; code of its own gives the same",
     "process reward": f"{BUILT}; several steps",
     "Nemotron logit": "tiny language model, `generate`'s scores; two tokens at a step",
+    "token classifier": f"{BUILT}; `process` with two classes too",
     "DPO policy": "two tiny models, naive log-probabilities",
     "generative judge": "tiny language model, naive log-probabilities, both orders",
 }
@@ -361,6 +362,25 @@ def process_reward(folder):
         return scores[-1].item()
 
     return Case(folder, reward)
+
+
+@builder("token classifier (TRL's PRMTrainer)")
+def trl_process_reward(folder):
+    """Two classes a token, and the separator that ``PRMTrainer`` puts after each step."""
+    model = tiny.build("qwen2", transformers.AutoModelForTokenClassification, num_labels=2)
+    tiny.save(folder, "qwen2", model)
+    tokenizer = tiny.tokenizer_of("qwen2")
+    (step,) = tokenizer("\n", add_special_tokens=False).input_ids
+
+    @torch.no_grad()
+    def reward(question, answer):
+        text = rendered(tokenizer, question, answer).rpartition(answer)[0] + answer
+        ids = [*tokenizer(text, add_special_tokens=False).input_ids, step]
+        return model(input_ids=torch.tensor([ids])).logits[0, -1].softmax(-1)[1].item()
+
+    return Case(
+        folder, reward, {"readout": "process", "step_token": "\\n"}, family="token classifier"
+    )
 
 
 @builder("Nemotron logit")
