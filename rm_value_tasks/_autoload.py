@@ -15,6 +15,7 @@ import sys
 __all__ = ["MODELS", "install"]
 
 MODELS = {
+    "generative-judge": "rm_value_tasks.scorers.judge:GenerativeJudgeLM",
     "hf-shared-prefix": "rm_value_tasks.scorers.hf_shared_prefix:SharedPrefixLM",
     "implicit-reward": "rm_value_tasks.scorers.implicit:ImplicitRewardLM",
     "recorded-rewards": "rm_value_tasks.scorers.recorded:RecordedRewards",

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from rm_value_tasks.data.published_models import PUBLISHED_MODELS
+from rm_value_tasks.demo import tiny_model
+from rm_value_tasks.scorers.families import FAMILIES
+from tests.tiny_families import BUILT, TESTED
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -30,6 +33,7 @@ def folder(tmp_path_factory):
     """A folder that looks like the repository's root but is thrown away; runs in order."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "rm_value_tasks").symlink_to(ROOT / "rm_value_tasks")
+    tiny_model.build(folder / "demo-output" / "tiny-reward-model")
     return folder
 
 
@@ -67,6 +71,27 @@ def test_the_published_table_is_the_packaged_one():
         ]
         for row in rows
     ]
+
+
+def family_rows():
+    """README's table of families, from what the code knows and the tests do."""
+    yield "| family | models | found by | readout | tested how |"
+    yield "|---|---|---|---|---|"
+    # The plainest first; those that --model reward cannot score last.
+    for family in sorted(
+        reversed(FAMILIES), key=lambda each: (each.refusal != "", each.model != "reward")
+    ):
+        readout = f"`{family.readout}`" if family.readout else f"`--model {family.model}`"
+        readout += ", `trust_remote_code=True`" if family.code else ""
+        readout = "refused" if family.refusal else readout
+        tested = "refusal" if family.refusal else TESTED.get(family.name, BUILT)
+        yield f"| {family.name} | {family.examples} | {family.found_by} | {readout} | {tested} |"
+
+
+def test_the_table_of_families_is_the_codes():
+    block = README.partition("<!-- families -->")[2].partition("<!-- /families -->")[0]
+    assert block.strip().splitlines() == list(family_rows())
+    assert set(TESTED) <= {family.name for family in FAMILIES}
 
 
 def test_links_lead_somewhere():

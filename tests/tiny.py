@@ -124,6 +124,7 @@ _DECODER = {
 
 DECODERS = {
     "llama": ("Llama", "llama3", _DECODER),
+    "qwen2": ("Qwen2", "chatml", {k: v for k, v in _DECODER.items() if k != "head_dim"}),
     "qwen3": ("Qwen3", "chatml", _DECODER),
     "gemma2": ("Gemma2", "gemma", {**_DECODER, "sliding_window": 16, "query_pre_attn_scalar": 8}),
     "gemma3": (

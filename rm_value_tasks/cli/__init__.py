@@ -7,6 +7,7 @@ import sys
 import click
 
 from rm_value_tasks import __version__
+from rm_value_tasks.cli.doctor import doctor
 from rm_value_tasks.cli.durability import durability
 from rm_value_tasks.cli.files import download, task_path
 from rm_value_tasks.cli.optimal_tokens import optimal_tokens
@@ -22,6 +23,7 @@ __all__ = ["main"]
 
 _VERBS = (
     compare,
+    doctor,
     download,
     durability,
     export,

@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 import transformers
-from safetensors import safe_open
-from torch import nn
-from transformers.utils import cached_file
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.scorers.heads import build_head
 
-__all__ = [
-    "CheckedLoader",
-    "adapter_labels",
-    "choose_readout",
-    "refuse_lost_adapter_weights",
-    "value_head",
-    "value_head_tensors",
-]
-
-_VALUE_HEADS = ("v_head.", "value_head.")
-_SHARDED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_SINGLE = ("model.safetensors", "pytorch_model.bin")
-_EXTRA = ("value_head.safetensors",)
-
-
-def choose_readout(config: Any, head_tensors: Mapping[str, torch.Tensor]) -> str:
-    """Name the readout of a checkpoint.
-
-    Args:
-        config: its ``transformers`` config.
-        head_tensors: what ``value_head_tensors`` found.
-
-    Returns:
-        ``position``, ``attribute`` or ``pooled``.
-    """
-    architectures = " ".join(getattr(config, "architectures", None) or [])
-    if head_tensors or "ForTokenClassification" in architectures:
-        return "position"
-    if "RewardModelWithGating" in architectures:  # ArmoRM and QRM
-        return "attribute"
-    return "pooled"
+__all__ = ["CheckedLoader", "adapter_labels", "refuse_lost_adapter_weights"]
 
 
 class CheckedLoader:
@@ -57,20 +25,33 @@ class CheckedLoader:
 
     Args:
         readout: the readout's name.
-        head_tensors: the value head's tensors, for ``position``.
+        head: the tensors of a head that the model's class does not know.
         adapter_head: whether a PEFT adapter brings the head.
+        native: whether ``transformers`` itself has the model below such a head.
+        key_mapping: for ``from_pretrained``.
     """
 
     def __init__(
-        self, readout: str, head_tensors: Mapping[str, torch.Tensor], *, adapter_head: bool
+        self,
+        readout: str,
+        head: Mapping[str, torch.Tensor],
+        *,
+        adapter_head: bool,
+        native: bool = True,
+        key_mapping: Mapping[str, str] | None = None,
     ) -> None:
-        self._readout = readout
-        self._tensors = head_tensors
+        self._native = native
+        self._key_mapping = key_mapping
+        self._head = head
         self._adapter_head = adapter_head
         self._class: Any = transformers.AutoModelForSequenceClassification
-        if readout == "position":
+        if readout in ("position", "process"):
             token_heads = transformers.AutoModelForTokenClassification
-            self._class = transformers.AutoModel if head_tensors else token_heads
+            self._class = transformers.AutoModel if head else token_heads
+        elif readout == "first_output":
+            self._class = transformers.AutoModel
+        elif readout == "lm_logit":
+            self._class = transformers.AutoModelForCausalLM
 
     def from_pretrained(self, name: str, **kwargs: Any) -> transformers.PreTrainedModel:
         """Load ``name`` as lm-eval asks.
@@ -79,8 +60,15 @@ class CheckedLoader:
             ModelError: if a weight is missing, left over or of another shape, or if the
                 model's own code does not run with this version of ``transformers``.
         """
+        if self._head and self._native:  # its own code would load its own head
+            kwargs["trust_remote_code"] = False
+        if self._key_mapping:
+            kwargs["key_mapping"] = self._key_mapping
         try:
-            model, report = self._class.from_pretrained(name, output_loading_info=True, **kwargs)
+            with _without_report():  # it would call the head's tensors unexpected
+                model, report = self._class.from_pretrained(
+                    name, output_loading_info=True, **kwargs
+                )
         except (AttributeError, ImportError, NameError, TypeError) as error:
             if not kwargs.get("trust_remote_code"):
                 raise
@@ -89,25 +77,39 @@ class CheckedLoader:
                 f"{transformers.__version__} ({type(error).__name__}: {error}); use the version "
                 "that its model card names."
             ) from error
-        _refuse_wrong_weights(name, report, self._readout, adapter_head=self._adapter_head)
-        if self._tensors:
+        _refuse_wrong_weights(name, report, set(self._head), adapter_head=self._adapter_head)
+        if self._head:
+            head = build_head(self._head, model.config.to_dict())
             parameter = next(model.parameters())
-            head = value_head(self._tensors)
-            model.add_module("v_head", head.to(parameter.device, parameter.dtype))
+            where = torch.device("cpu") if parameter.is_meta else parameter.device
+            model.add_module("reward_head", head.to(where, parameter.dtype))
         return model
 
 
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """Leave out the report on weights that ``transformers`` logs, which we read ourselves."""
+    logger = logging.getLogger("transformers.modeling_utils")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "LOAD REPORT" not in record.getMessage()
+
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
+
+
 def _refuse_wrong_weights(
-    name: str, report: Mapping[str, Any], readout: str, *, adapter_head: bool
+    name: str, report: Mapping[str, Any], head: set[str], *, adapter_head: bool
 ) -> None:
     missing = sorted(report["missing_keys"])
     mismatched = sorted(str(key[0]) for key in report["mismatched_keys"])
-    unexpected = sorted(report["unexpected_keys"])
     if adapter_head:
         missing = [key for key in missing if not key.startswith(("score.", "classifier."))]
-    if readout == "position":
-        unexpected = [key for key in unexpected if not key.startswith(_VALUE_HEADS)]
-    unexpected = [key for key in unexpected if "lm_head" not in key]
+    unexpected = sorted(set(report["unexpected_keys"]) - head)
+    unexpected = [key for key in unexpected if not _of_no_use(key)]
     if unexpected and not missing and not mismatched:
         raise ModelError(
             f"the checkpoint {name!r} has weights that its reward model class does not use "
@@ -123,83 +125,13 @@ def _refuse_wrong_weights(
         )
 
 
+def _of_no_use(key: str) -> bool:
+    # Old Llama checkpoints carry rotary_emb.inv_freq, which the config gives.
+    return "lm_head" in key or key.endswith("rotary_emb.inv_freq")
+
+
 def _some(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def value_head_tensors(name: str, **where: Any) -> dict[str, torch.Tensor]:
-    """Read the tensors of a per-token value head (``v_head.*``) from a checkpoint.
-
-    Args:
-        name: a folder or a repository on the hub.
-        where: ``revision`` and ``subfolder``.
-
-    Returns:
-        Their names without the prefix, empty if there is none.
-    """
-    found: dict[str, torch.Tensor] = {}
-    for file in _weight_files(name, **where):
-        for key, tensor in _read(file).items():
-            found[key.partition(".")[2]] = tensor
-    return found
-
-
-def _weight_files(name: str, **where: Any) -> list[str]:
-    options = {"_raise_exceptions_for_missing_entries": False, **where}
-    for index in _SHARDED:
-        if path := cached_file(name, index, **options):
-            shards = set(
-                re.findall(
-                    r'"[^"]*?v(?:alue)?_head\.[^"]*"\s*:\s*"([^"]+)"',
-                    Path(path).read_text(encoding="utf-8"),
-                )
-            )
-            return [str(cached_file(name, shard, **where)) for shard in sorted(shards)]
-    files = [cached_file(name, file, **options) for file in (*_SINGLE[:1], *_EXTRA)]
-    if not any(files):
-        files = [cached_file(name, _SINGLE[1], **options)]
-    return [file for file in files if file]
-
-
-def _read(path: str) -> dict[str, torch.Tensor]:
-    if not path.endswith(".safetensors"):
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-        return {key: tensors[key] for key in tensors if key.startswith(_VALUE_HEADS)}
-    with safe_open(path, framework="pt") as file:
-        keys = [key for key in file.keys() if key.startswith(_VALUE_HEADS)]  # noqa: SIM118
-        return {key: file.get_tensor(key) for key in keys}
-
-
-def value_head(tensors: Mapping[str, torch.Tensor]) -> nn.Module:
-    """Rebuild a value head: one linear layer, or several with ReLU between (GRM-sftreg).
-
-    Args:
-        tensors: ``summary.weight`` and ``summary.bias`` (TRL), ``weight`` (Starling), or
-            ``summary.0.weight``, ``summary.2.weight``, ... (GRM), each (out, in).
-
-    Raises:
-        ModelError: if the tensors are no chain of linear layers that ends in one value.
-    """
-    weights = sorted(
-        (key for key in tensors if key.endswith("weight")),
-        key=lambda key: [int(number) for number in re.findall(r"\d+", key)],
-    )
-    layers: list[nn.Module] = []
-    for key in weights:
-        weight, bias = tensors[key], tensors.get(key.removesuffix("weight") + "bias")
-        if weight.dim() != 2:
-            break
-        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-        linear.load_state_dict(
-            {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-        )
-        layers += [nn.ReLU(), linear] if layers else [linear]
-    if not layers or layers[-1].out_features != 1:
-        raise ModelError(
-            f"the value head ({_some(sorted(tensors))}) is not a chain of linear layers that "
-            "ends in one value, so readout=position cannot rebuild it."
-        )
-    return nn.Sequential(*layers)
 
 
 def adapter_labels(adapter: str) -> int | None:

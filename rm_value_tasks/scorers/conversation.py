@@ -17,14 +17,23 @@ from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["ChatEncoder", "Conversation", "Encoder", "PairEncoder", "Tokens", "messages_of"]
+__all__ = [
+    "CHUNK",
+    "SENTINELS",
+    "ChatEncoder",
+    "Conversation",
+    "Encoder",
+    "Tokens",
+    "messages_of",
+]
 
 Message = Mapping[str, str]
 Tokens = dict[str, list[int]]
 """One tokenized conversation: ``input_ids`` and, for pairs, ``token_type_ids``."""
 
-_SENTINELS = ("freedom", "Zebra")
-_CHUNK = 8192
+SENTINELS = ("freedom", "Zebra")
+"""Answers that stand in for others while a template is looked at."""
+CHUNK = 8192
 """Texts tokenized at once, so that memory stays flat in the number of requests."""
 
 
@@ -90,6 +99,10 @@ class ChatEncoder:
         template_args: passed to the template (``enable_thinking`` and the like).
         closed: whether the tokenizer's special tokens frame the text at both ends
             (encoders), rather than only a BOS before it.
+        append: token ids that end every conversation, unless the template writes them.
+        step: the token id that ends a step. Steps of an answer are separated by an empty
+            line; what the template writes after the answer is left out, so that the last
+            token is the last step's.
 
     Raises:
         ModelError: if the tokenizer has no chat template or ``bos`` is unknown.
@@ -102,6 +115,8 @@ class ChatEncoder:
         bos: str = "one",
         template_args: Mapping[str, Any] | None = None,
         closed: bool = False,
+        append: Sequence[int] = (),
+        step: int | None = None,
     ) -> None:
         if not tokenizer.chat_template:
             raise ModelError(
@@ -115,6 +130,8 @@ class ChatEncoder:
         self._bos = bos
         self._args = dict(template_args or {})
         self._closed = closed
+        self._append = list(append) if step is None else [step]
+        self._step = None if step is None else tokenizer.decode([step])
         self._prompt_ending = self._find_prompt_ending()
         start = tokenizer("a").input_ids[:1]
         self._adds_bos = tokenizer.bos_token_id is not None and start == [tokenizer.bos_token_id]
@@ -129,9 +146,9 @@ class ChatEncoder:
         """
         halves: dict[Hashable, tuple[str, str] | None] = {}
         tokens: list[Tokens] = []
-        for start in range(0, len(requests), _CHUNK):
-            texts = [self._text(*request, halves) for request in requests[start : start + _CHUNK]]
-            tokens += [{"input_ids": self._one_bos(ids)} for ids in self._tokenize(texts)]
+        for start in range(0, len(requests), CHUNK):
+            texts = [self._text(*request, halves) for request in requests[start : start + CHUNK]]
+            tokens += [{"input_ids": self._framed(ids)} for ids in self._tokenize(texts)]
         if tokens:
             self._first_ids = tokens[0]["input_ids"][:8]
         return tokens
@@ -145,32 +162,35 @@ class ChatEncoder:
         Raises:
             ModelError: as ``encode``, or if the template does not leave answers as they are.
         """
-        split = self._halves(context, messages_of(context, _SENTINELS[0]))
+        split = self._halves(context, messages_of(context, SENTINELS[0]))
         if split is None:
             raise ModelError(
                 f"the chat template of {self._tokenizer.name_or_path!r} writes different text "
                 "around different answers, so a token cannot be put in an answer's place."
             )
         start, end = self._frame()
+        if self._step is not None:
+            split = (split[0], "")
         before = self._one_bos([*start, *self._plain_ids(split[0])])
         # Behind a word, as some tokenizers write a space before whatever comes first.
-        word, text = (self._plain_ids(_SENTINELS[0] + half) for half in ("", split[1]))
+        word, text = (self._plain_ids(SENTINELS[0] + half) for half in ("", split[1]))
         joined = text[: len(word)] == word
         after = text[len(word) :] if joined else self._plain_ids(split[1])
         self._first_ids = before[:8]
-        return {"input_ids": before}, {"input_ids": [*after, *end]}
+        return {"input_ids": before}, {"input_ids": self._appended([*after, *end])}
 
     def describe(self) -> dict[str, Any]:
         """Return template hash, BOS rule and the first ids of the first conversation."""
         template = self._tokenizer.get_chat_template()
         bos = self._tokenizer.bos_token_id
         if not self._first_ids:  # all scores came from lm-eval's cache
-            self.encode([(_SENTINELS[0], " " + _SENTINELS[1])])
+            self.encode([(SENTINELS[0], " " + SENTINELS[1])])
         leading = list(takewhile(lambda token: token == bos, self._first_ids))
         return {
             "encoding": "chat",
             "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
             "chat_template_args": self._args,
+            "appended_token_ids": self._append,
             "bos": self._bos,
             "bos_count": len(leading),
             "first_token_ids": self._first_ids,
@@ -188,7 +208,21 @@ class ChatEncoder:
         # Rendering takes 100 times as long as joining: a plain answer goes between the
         # halves of its context's rendering, anything a template may act on is rendered.
         plain = answer == answer.strip() and answer.isprintable() and "<" not in answer
+        if self._step is not None:
+            return split[0] + answer if plain and split else self._text_of_steps(messages)
         return split[0] + answer + split[1] if plain and split else self._render(messages)
+
+    def _text_of_steps(self, messages: Sequence[Message]) -> str:
+        """Render up to the answer's end, its steps separated by the step's token."""
+        answer = messages[-1]["content"].strip()
+        before, middle, _ = self._render(messages).rpartition(answer)
+        if not middle or not answer:
+            raise ModelError(
+                f"the chat template of {self._tokenizer.name_or_path!r} does not write the answer "
+                f"{answer!r} as it is, so its steps cannot be marked."
+            )
+        steps = (part.strip() for part in answer.split("\n\n"))
+        return before + str(self._step).join(part for part in steps if part)
 
     def _halves(self, context: str, messages: Sequence[Message]) -> tuple[str, str] | None:
         """Split the rendering around the answer; None if the template acts on answers."""
@@ -199,7 +233,7 @@ class ChatEncoder:
                 "lm-eval render it with --apply_chat_template."
             )
         found = []
-        for sentinel in _SENTINELS:
+        for sentinel in SENTINELS:
             turn = {"role": "assistant", "content": sentinel}
             before, middle, after = self._render([*messages[:-1], turn]).rpartition(sentinel)
             if not middle:
@@ -230,8 +264,8 @@ class ChatEncoder:
 
     def _find_prompt_ending(self) -> str:
         try:
-            user = [{"role": "user", "content": _SENTINELS[0]}]
-            return self._apply(user, add_generation_prompt=True).rpartition(_SENTINELS[0])[2]
+            user = [{"role": "user", "content": SENTINELS[0]}]
+            return self._apply(user, add_generation_prompt=True).rpartition(SENTINELS[0])[2]
         except jinja2.exceptions.TemplateError:
             return ""
 
@@ -255,6 +289,13 @@ class ChatEncoder:
         start = next(i for i in range(len(framed)) if framed[i : i + len(plain)] == plain)
         return framed[:start], framed[start + len(plain) :]
 
+    def _framed(self, ids: list[int]) -> list[int]:
+        return self._appended(self._one_bos(ids))
+
+    def _appended(self, ids: list[int]) -> list[int]:
+        there = not self._append or ids[-len(self._append) :] == self._append
+        return ids if there and self._step is None else [*ids, *self._append]
+
     def _one_bos(self, ids: list[int]) -> list[int]:
         if self._bos == "paper":
             return ids
@@ -264,58 +305,3 @@ class ChatEncoder:
         while len(ids) > 1 and ids[0] == ids[1] == bos:
             ids = ids[1:]
         return ids
-
-
-class PairEncoder:
-    """Encodes (question, answer) as a sentence pair, for encoders without a chat template."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._first_ids: list[int] = []
-
-    def encode(self, requests: Sequence[tuple[str, str]]) -> list[Tokens]:
-        """Tokenize every ``(context, continuation)`` as a pair, in order.
-
-        Raises:
-            ModelError: if a context has more than one turn before the answer.
-        """
-        tokens: list[Tokens] = []
-        for start in range(0, len(requests), _CHUNK):
-            turns = [messages_of(*request) for request in requests[start : start + _CHUNK]]
-            if any(len(messages) != 2 for messages in turns):
-                raise ModelError(
-                    "a sentence-pair reward model reads one question and one answer, but a "
-                    "request has more turns; leave out system text and --fewshot_as_multiturn."
-                )
-            batch = self._tokenizer(
-                [question["content"] for question, _ in turns],
-                [answer["content"] for _, answer in turns],
-                return_attention_mask=False,
-            )
-            keys = [key for key in ("input_ids", "token_type_ids") if key in batch]
-            tokens += [{key: batch[key][row] for key in keys} for row in range(len(turns))]
-        if tokens:
-            self._first_ids = tokens[0]["input_ids"][:8]
-        return tokens
-
-    def halves(self, context: str) -> tuple[Tokens, Tokens]:
-        """Tokenize what stands before and after the answers to ``context``.
-
-        Raises:
-            ModelError: as ``encode``.
-        """
-        word = _SENTINELS[0]
-        (whole,) = self.encode([(context, word)])
-        answer = self._tokenizer(word, add_special_tokens=False).input_ids
-        ids = whole["input_ids"]
-        places = range(len(ids) - len(answer), -1, -1)
-        start = next(i for i in places if ids[i : i + len(answer)] == answer)
-        stop = start + len(answer)
-        return (
-            {key: values[:start] for key, values in whole.items()},
-            {key: values[stop:] for key, values in whole.items()},
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """Return the encoding's name and the first ids of the first pair."""
-        return {"encoding": "sentence pair", "first_token_ids": self._first_ids}

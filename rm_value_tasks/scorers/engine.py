@@ -18,12 +18,12 @@ from lm_eval.api.model import LM
 from tqdm import tqdm
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.scorers.arguments import numbers
 from rm_value_tasks.scorers.conversation import ChatEncoder, Conversation
 from rm_value_tasks.scorers.hf_setup import use_chat_template
 from rm_value_tasks.scorers.raw_outputs import (
     PROBES,
     Row,
-    parse_weights,
     reduction,
     refuse_activated,
 )
@@ -78,7 +78,7 @@ class EngineRewardLM(LM):
         weights: str | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self._reduce = reduction(label, parse_weights(weights))
+        self._reduce = reduction(label, numbers(weights))
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(
             tokenizer, revision=revision, trust_remote_code=trust_remote_code
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["PROBES", "Reduce", "Row", "parse_weights", "reduction", "refuse_activated"]
+__all__ = ["PROBES", "Reduce", "Row", "reduction", "refuse_activated"]
 
 Row = Sequence[float]
 """A model's outputs for one conversation, one for each label."""
@@ -30,20 +30,6 @@ PROBES = [
 
 _SAME = 0.02
 """Above what low precision and batching change between two forward passes."""
-
-
-def parse_weights(weights: str | Sequence[float] | None) -> list[float] | None:
-    """Read ``weights=``, one number for each label, as ``0.3;0.74;0.46``.
-
-    Raises:
-        ModelError: if it holds something else than numbers.
-    """
-    if weights is None or not isinstance(weights, str):
-        return None if weights is None else [float(weight) for weight in weights]
-    try:
-        return [float(weight) for weight in weights.split(";")]
-    except ValueError:
-        raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None
 
 
 def reduction(label: int | None, weights: Sequence[float] | None) -> Reduce:

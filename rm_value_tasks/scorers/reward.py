@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 import torch
+import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import Collator
@@ -20,15 +21,13 @@ from tqdm import tqdm
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers import checkpoints, readouts
-from rm_value_tasks.scorers.conversation import (
-    ChatEncoder,
-    Conversation,
-    Encoder,
-    PairEncoder,
-    Tokens,
-)
+from rm_value_tasks.scorers.arguments import numbers, resolve_token, resolve_tokens
+from rm_value_tasks.scorers.block_attention import input_device
+from rm_value_tasks.scorers.conversation import ChatEncoder, Conversation, Encoder, Tokens
+from rm_value_tasks.scorers.families import by_name, detect
 from rm_value_tasks.scorers.hf_setup import join_accelerate, use_chat_template
-from rm_value_tasks.scorers.raw_outputs import parse_weights
+from rm_value_tasks.scorers.pair_encoder import PairEncoder
+from rm_value_tasks.scorers.plan import appended_ids, make_plan
 from rm_value_tasks.scorers.refusals import (
     refuse_long,
     refuse_non_finite,
@@ -50,6 +49,10 @@ class RewardLM(HFLM):
         attribute: the output's attribute for ``readout=attribute``.
         label: which of a classifier's labels is the reward.
         weights: for ``readout=weighted``; ``0.3;0.74;0.46`` on the command line.
+        token_id: for ``readout=lm_logit``, the vocabulary id whose logit is the reward; two,
+            ``648;387``, for the probability of the first against the second.
+        append_token: a token, or its id, to end every conversation with.
+        step_token: a token, or its id, that ends a step; the reward is read at the last one.
         head_dtype: ``float32``, or ``model`` for the head as it was trained.
         bos: ``one``, or ``paper`` for a doubled BOS (see ``ChatEncoder``).
         chat_template: a Jinja file, for a tokenizer that has none or the wrong one.
@@ -79,7 +82,10 @@ class RewardLM(HFLM):
         readout: str = "auto",
         attribute: str = "score",
         label: int | None = None,
-        weights: str | Sequence[float] | None = None,
+        weights: str | float | Sequence[float] | None = None,
+        token_id: str | int = 0,
+        append_token: str | int | None = None,
+        step_token: str | int | None = None,
         head_dtype: str = "float32",
         bos: str = "one",
         chat_template: str | None = None,
@@ -92,27 +98,44 @@ class RewardLM(HFLM):
                 f"readout={readout!r} is none of auto, {', '.join(readouts.READOUTS)}."
             )
         self._readout_name = readout
+        self.family = by_name("sequence classifier")
         self._sizing_alone = False
         super().__init__(pretrained, **kwargs)
         join_accelerate(self)
         use_chat_template(self, chat_template)
-        if self._readout_name == "auto":  # a loaded model was passed in
-            self._readout_name = checkpoints.choose_readout(self.config, {})
+        if not self.tokenizer.chat_template and self.family.template:
+            self.tokenizer.chat_template = self.family.template
+        if not isinstance(pretrained, str):
+            self.family = detect(self.config.to_dict(), ())
+            if self._readout_name == "auto":
+                self._readout_name = self.family.readout or "pooled"
         self.readout = readouts.build(
             _underlying(self.model),
             self._readout_name,
             attribute=attribute,
             label=label,
-            weights=parse_weights(weights),
+            weights=numbers(weights) or self.family.weights,
+            token_ids=resolve_tokens(token_id, self.tokenizer),
             head_dtype=head_dtype,
         )
-        self.encoder = self._make_encoder(bos)
+        self.encoder = self._make_encoder(bos, append_token, step_token)
         self._sharing = Sharing(
             self.readout,
-            self.device,
+            self._input_device,
             enabled=shared_prefix,
             measure=self.batch_size == "auto",
         )
+
+    def _get_config(self, pretrained: str, **kwargs: Any) -> None:
+        try:
+            super()._get_config(pretrained, **kwargs)
+        except ValueError as error:
+            if "trust_remote_code" not in str(error):
+                raise
+            raise ModelError(
+                f"{pretrained!r} has a config that only the code that it brings along can read; "
+                "read that code, then give trust_remote_code=True."
+            ) from error
 
     def _get_backend(self, config: Any, **kwargs: Any) -> None:
         # HFLM tells causal from seq2seq models here; a reward model only ever reads.
@@ -120,28 +143,41 @@ class RewardLM(HFLM):
 
     def _create_model(self, pretrained: str, **kwargs: Any) -> None:
         where = {key: kwargs[key] for key in ("revision", "subfolder") if kwargs.get(key)}
-        tensors = {}
-        if self._readout_name in ("auto", "position") and not kwargs.get("gguf_file"):
-            tensors = checkpoints.value_head_tensors(pretrained, **where)
-        if self._readout_name == "auto":
-            self._readout_name = checkpoints.choose_readout(self.config, tensors)
+        plan = make_plan(
+            pretrained,
+            self.config.to_dict(),
+            self._readout_name,
+            trust_remote_code=bool(kwargs.get("trust_remote_code")),
+            **where,
+        )
+        self.family, self._readout_name = plan.family, plan.readout
         adapter = kwargs.get("peft")
         labels = checkpoints.adapter_labels(adapter) if adapter else None
         if labels is not None:
             kwargs["num_labels"] = labels
         self.AUTO_MODEL_CLASS = checkpoints.CheckedLoader(
-            self._readout_name, tensors, adapter_head=labels is not None
+            plan.readout,
+            plan.files.read(plan.head),
+            adapter_head=labels is not None,
+            native=self.config.model_type in transformers.CONFIG_MAPPING,
+            key_mapping=plan.key_mapping,
         )
         super()._create_model(pretrained, **kwargs)
         if adapter:
             checkpoints.refuse_lost_adapter_weights(adapter, pretrained, self._model)
 
-    def _make_encoder(self, bos: str) -> Encoder:
+    def _make_encoder(self, bos: str, append: str | int | None, step: str | int | None) -> Encoder:
         whole = isinstance(self.readout, readouts.ModelReadout)
         if whole and not self.tokenizer.chat_template:
             return PairEncoder(self.tokenizer)
+        step = self.family.step or None if step is None else step
         return ChatEncoder(
-            self.tokenizer, bos=bos, template_args=self.chat_template_args, closed=whole
+            self.tokenizer,
+            bos=bos,
+            template_args=self.chat_template_args,
+            closed=whole and not self.family.code,
+            append=appended_ids(append, self.family, self.config, self.tokenizer),
+            step=None if step is None else resolve_token(step, self.tokenizer, "step_token"),
         )
 
     def apply_chat_template(
@@ -246,10 +282,21 @@ class RewardLM(HFLM):
             padding_side="right",
             return_tensors="pt",
         )
+        if self.tokenizer.pad_token_id >= self._embedding_rows:  # added after training
+            batch["input_ids"].masked_fill_(batch["attention_mask"] == 0, 0)
         return self._forward(dict(batch)).tolist()
 
+    @property
+    def _input_device(self) -> torch.device:
+        # HFLM takes the first weight's place, which is "meta" where accelerate moved it.
+        return input_device(self.model) if self.device.type == "meta" else self.device
+
+    @property
+    def _embedding_rows(self) -> float:
+        return getattr(self.model.config.get_text_config(), "vocab_size", math.inf)
+
     def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        batch = {key: value.to(self.device) for key, value in batch.items()}
+        batch = {key: value.to(self._input_device) for key, value in batch.items()}
         with self._without_gradients(), self._autocast():
             return self.readout(batch)
 
@@ -258,7 +305,7 @@ class RewardLM(HFLM):
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
-            device_type=self.device.type,
+            device_type=self._input_device.type,
             dtype=self.mixed_precision_dtype,
             enabled=self.mixed_precision_dtype is not None,
         )
@@ -296,6 +343,7 @@ class RewardLM(HFLM):
             **super().get_model_info(),
             **self.encoder.describe(),
             "score_kind": "reward",
+            "family": self.family.name,
             "readout": self.readout.name,
             "head_dtype": getattr(self.readout, "head_dtype", "model"),
             "shared_prefix": self._sharing.describe(),

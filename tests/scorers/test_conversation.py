@@ -9,9 +9,9 @@ from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers.conversation import (
     ChatEncoder,
     Conversation,
-    PairEncoder,
     messages_of,
 )
+from rm_value_tasks.scorers.pair_encoder import PairEncoder
 from tests import tiny
 
 USER = {"role": "user", "content": "What is the best thing ever?"}

@@ -249,7 +249,7 @@ def test_attribute_of_custom_code_at_the_true_last_token(gating):
 def test_custom_code_does_not_run_unasked_and_is_named_when_it_breaks(gating, tmp_path):
     folder, _ = gating
     # Without its code transformers would load a Llama with a random head of its own.
-    with pytest.raises(ModelError, match=r"no score\.weight.*trust_remote_code=True"):
+    with pytest.raises(ModelError, match=r"family gated objectives.*trust_remote_code=True"):
         load(folder)
     broken = custom_checkpoint(
         tmp_path / "broken", "from transformers.utils import GONE\n" + CUSTOM_CODE

@@ -1,0 +1,60 @@
+"""Arguments of ``--model reward`` as lm-eval's command line hands them over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from rm_value_tasks.errors import ModelError
+
+__all__ = ["numbers", "resolve_token", "resolve_tokens"]
+
+
+def numbers(weights: str | float | Sequence[float] | None) -> list[float] | None:
+    """Return the numbers of ``0.3;0.74;0.46``.
+
+    Raises:
+        ModelError: if they are no numbers.
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, int | float):  # lm-eval reads a single one as a number
+        return [float(weights)]
+    try:
+        parts = weights.split(";") if isinstance(weights, str) else weights
+        return [float(weight) for weight in parts]
+    except ValueError:
+        raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None
+
+
+def resolve_tokens(named: str | int, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids of one token, or of two separated by ``;``.
+
+    Raises:
+        ModelError: as ``resolve_token``, or if there are more.
+    """
+    parts = [part for part in str(named).split(";") if part]
+    if not 1 <= len(parts) <= 2:
+        raise ModelError(f"token_id={named!r} is not one token, or two separated by ';'.")
+    return [resolve_token(part, tokenizer, "token_id") for part in parts]
+
+
+def resolve_token(token: str | int, tokenizer: PreTrainedTokenizerBase, argument: str) -> int:
+    """Return the id of a token that a user names by its text or its id.
+
+    Raises:
+        ModelError: if the text is not one token, or the id is none of the vocabulary.
+    """
+    if isinstance(token, int) or token.lstrip("-").isdecimal():
+        found = int(token)
+        if not 0 <= found < len(tokenizer):
+            raise ModelError(f"{argument}={token} is no id of the {len(tokenizer)} tokens.")
+        return found
+    ids = tokenizer(token.replace("\\n", "\n"), add_special_tokens=False).input_ids
+    if len(ids) != 1:
+        raise ModelError(
+            f"{argument}={token!r} is {len(ids)} tokens of {tokenizer.name_or_path!r}, not one; "
+            "give one token, or its id."
+        )
+    return int(ids[0])

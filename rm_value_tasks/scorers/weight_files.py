@@ -1,0 +1,120 @@
+"""The names of a checkpoint's tensors, and some of the tensors, without the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+from safetensors import safe_open
+from transformers.utils import cached_file
+
+__all__ = ["WeightFiles"]
+
+_SHARDED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_SINGLE = ("model.safetensors", "pytorch_model.bin")
+_HEADS = {"value_head.safetensors": "", "regression_layer.pt": "regression_layer.",
+          "gating_layer.pt": "gating_layer."}  # fmt: skip
+"""Files beside the model's own that hold a head, and what their tensors' names lack."""
+
+
+class WeightFiles:
+    """A checkpoint's tensors by name.
+
+    Args:
+        name: a folder or a repository on the hub.
+        download: whether a hub's weights may be downloaded for the names of tensors; if not,
+            the hub is asked for the files' headers alone.
+        where: ``revision`` and ``subfolder``.
+
+    Attributes:
+        files: from a tensor's name to the file that holds it; empty where nothing was found.
+    """
+
+    def __init__(self, name: str, *, download: bool = True, **where: Any) -> None:
+        self._name = name
+        self._where = where
+        self.files: dict[str, str] = {}
+        if not self._read_index() and not self._read_single(local=not download) and not download:
+            self._read_headers()
+        for file, prefix in _HEADS.items():
+            if path := self._find(file):
+                self.files.update({prefix + key: file for key in _names(path)})
+
+    def read(self, prefixes: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Return the tensors whose names start with one of ``prefixes``, by full name."""
+        found: dict[str, torch.Tensor] = {}
+        starts = tuple(prefixes)
+        wanted = [key for key in self.files if starts and key.startswith(starts)]
+        for file in dict.fromkeys(self.files[key] for key in wanted):
+            keys = [key for key in wanted if self.files[key] == file]
+            prefix = _HEADS.get(file, "")
+            path = str(cached_file(self._name, file, **self._where))
+            tensors = _tensors(path, [key.removeprefix(prefix) for key in keys])
+            found.update({prefix + key: tensor for key, tensor in tensors.items()})
+        return found
+
+    def starts_with(self, prefix: str) -> bool:
+        """Say whether some tensor's name starts with ``prefix``."""
+        return any(key.startswith(prefix) for key in self.files)
+
+    def _find(self, file: str, **options: Any) -> str | None:
+        """Return a file's local path; None if the checkpoint, as far as is known, lacks it."""
+        found = cached_file(
+            self._name,
+            file,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            **self._where,
+            **options,
+        )
+        return None if found is None else str(found)
+
+    def _read_index(self) -> bool:
+        for file in _SHARDED:
+            if path := self._find(file):
+                index = json.loads(Path(path).read_text(encoding="utf-8"))
+                self.files.update(index.get("weight_map", {}))
+                return True
+        return False
+
+    def _read_single(self, *, local: bool) -> bool:
+        for file in _SINGLE:
+            if path := self._find(file, local_files_only=local):
+                self.files.update(dict.fromkeys(_names(path), file))
+                return True
+        return False
+
+    def _read_headers(self) -> None:
+        from huggingface_hub import get_safetensors_metadata
+
+        try:
+            metadata = get_safetensors_metadata(self._name, revision=self._where.get("revision"))
+        except Exception:  # of the hub, of the network: the names stay unknown, and doctor says so
+            return
+        self.files.update(metadata.weight_map)
+
+
+def _names(path: str) -> list[str]:
+    if path.endswith(".safetensors"):
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    return list(_load(path))
+
+
+def _tensors(path: str, keys: list[str]) -> dict[str, torch.Tensor]:
+    if path.endswith(".safetensors"):
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in keys}
+    tensors = _load(path)
+    return {key: tensors[key] for key in keys}
+
+
+def _load(path: str) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = torch.load(
+        path, map_location="cpu", weights_only=True, mmap=is_zipfile(path)
+    )
+    return loaded

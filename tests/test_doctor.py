@@ -1,0 +1,141 @@
+"""``rm-value-tasks doctor``: what it says of every family is what ``--model reward`` does."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import transformers
+from click.testing import CliRunner
+
+from rm_value_tasks.cli import cli, main
+from rm_value_tasks.scorers.families import FAMILIES
+from rm_value_tasks.scorers.reward import RewardLM
+from tests import hub, tiny, tiny_families
+from tests.tiny_families import BUILDERS
+
+QUESTION = "What, in one word, is the best thing ever?"
+
+
+def doctor(*arguments):
+    """Exit code, and the lines by their names (of several, the last)."""
+    result = CliRunner().invoke(cli, ["doctor", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    rows = {line[:14].strip(): line[15:] for line in result.output.splitlines()}
+    return result.exit_code, rows
+
+
+def as_model_args(arguments):
+    return ",".join(f"{key}={value}" for key, value in arguments.items())
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_it_says_how_every_family_is_read(tmp_path, name, monkeypatch):
+    case = BUILDERS[name](tmp_path)
+    monkeypatch.setattr(
+        transformers.PreTrainedModel, "from_pretrained", lambda *_, **__: pytest.fail("weights")
+    )
+    code, rows = doctor(case.folder, "--model-args", as_model_args(case.arguments))
+    assert code == 0, rows
+    family = case.family or name
+    assert rows["family"].startswith(family)
+    readout = next(each.readout for each in FAMILIES if each.name == family)
+    assert rows["readout"] == case.arguments.get("readout", readout)
+    assert "freedom" in rows["example"]
+    if case.shares is not None:
+        assert rows["shared prefix"].startswith("expected") == case.shares
+    assert f"pretrained={case.folder}" in rows["run"]
+    if "template" in rows and "BOS" in rows["template"]:
+        assert re.search(r"sha256 \w{12}\.\.\.; [01] BOS", rows["template"])
+
+
+def test_a_language_model_is_refused_with_what_else_to_do(tmp_path):
+    folder = tiny.save(tmp_path, "llama", tiny.build("llama", transformers.AutoModelForCausalLM))
+    code, rows = doctor(folder)
+    assert code == 2
+    assert "implicit-reward" in rows["refused"]
+    assert "run" not in rows
+    assert doctor(folder, "--readout", "lm_logit")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "message"),
+    [
+        ("DebertaV2PairRM", "model", "compares two answers"),
+        ("InternLM2ForRewardModel", "POLAR-7B", "reference answer"),
+        ("LlamaForRewardModelWithGating", "model", "trust_remote_code=True"),
+    ],
+)
+def test_families_that_cannot_run_are_refused(tmp_path, architecture, name, message):
+    folder = tiny_families.refused(tmp_path / name, architecture)
+    code, rows = doctor(folder)
+    assert code == 2
+    assert message in rows["refused"]
+
+
+def test_several_labels_and_a_missing_template_are_refused(tmp_path, checkpoint):
+    folder = tiny.save(tmp_path / "labels", "llama", num_labels=10)
+    assert "10 labels" in doctor(folder)[1]["refused"]
+    assert doctor(folder, "--model-args", "label=3")[0] == 0
+    folder = shutil.copytree(checkpoint("llama"), tmp_path / "bare")
+    (folder / "chat_template.jinja").unlink()
+    assert "no chat template" in doctor(folder)[1]["refused"]
+    (tmp_path / "template.jinja").write_text(tiny.LLAMA3)
+    code, rows = doctor(folder, "--model-args", f"chat_template={tmp_path}/template.jinja")
+    assert (code, rows["template"].startswith(str(tmp_path))) == (0, True)
+
+
+def test_no_model_and_an_adapter_end_in_a_sentence(tmp_path, capsys, monkeypatch):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    for model, message in ((tmp_path, "PEFT adapter"), (tmp_path / "no", "no config")):
+        monkeypatch.setattr(sys, "argv", ["rm-value-tasks", "doctor", str(model)])
+        with pytest.raises(SystemExit, match="2"):
+            main()
+        assert message in capsys.readouterr().err
+
+
+def test_the_command_that_it_prints_is_lm_evals(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint("qwen3"), tmp_path / "a folder")
+    _, rows = doctor(folder, "--model-args", "device=cpu,batch_size=8,bos=paper")
+    words = shlex.split(rows["run"])
+    assert words[:4] == ["lm_eval", "--model", "reward", "--model_args"]
+    assert words[5:] == ["--tasks", "value_bias", "--batch_size", "8", "--device", "cpu"]
+    model = RewardLM.create_from_arg_string(words[4], {"device": "cpu"})
+    assert model.family.name == "sequence classifier"
+    assert rows["example"] == repr(
+        model.tokenizer.decode(model.encoder.encode([(QUESTION, " freedom")])[0]["input_ids"])
+    )
+
+
+def run_doctor(model, **env):
+    done = subprocess.run(
+        [sys.executable, "-m", "rm_value_tasks", "doctor", model],
+        env={**os.environ, **env}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_a_hub_id_is_read_from_the_cache_when_offline(tmp_path):
+    snapshot = tmp_path / "hub" / "models--Org--value" / "snapshots" / hub.COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(hub.COMMIT)
+    BUILDERS["value head (TRL, sharded)"](snapshot)
+    output = run_doctor("Org/value", HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert "head rebuilt from v_head.summary" in output
+
+
+def test_of_a_hubs_weights_the_header_alone_is_read(tmp_path):
+    BUILDERS["INF-ORM"](tmp_path / "model")
+    with hub.serving(tmp_path / "model") as (address, asked):
+        environment = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        output = run_doctor("Org/model", **environment)
+    assert "head rebuilt from score.0, score.2" in output
+    read = [size for method, path, size in asked if "model.safetensors" in path and size]
+    assert read == [100_001]  # what huggingface_hub asks for to find the header
+    assert (tmp_path / "model" / "model.safetensors").stat().st_size > 100_001
