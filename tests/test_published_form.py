@@ -48,14 +48,14 @@ def root(tmp_path_factory):
     return folder
 
 
-def evaluate(folder, name, **metadata):
+def evaluate(folder, name, prompts=PROMPTS, **metadata):
     return runs.evaluate(
         folder / name,
         "recorded-rewards",
         {"path": str(folder / f"{name}.csv")},
         ["value_bias_big2"],
         lexicon=str(folder / "words.csv"),
-        prompts=PROMPTS,
+        prompts=prompts,
         target_delimiter="",
         **metadata,
     )
@@ -66,6 +66,8 @@ def test_a_word_without_a_token_stops_a_run_and_is_named(root, tmp_path):
         ModelError, match=r"no score for 4 of the 20 answers asked for, first 'kindness' to.*single"
     ):
         evaluate(root, "gemma")
+    with pytest.raises(ModelError, match=r"no score .* 'What, .* choose a lexicon and prompts"):
+        evaluate(root, "llama", prompts=["best_time_*"])
     content = json.loads(runs.results_of(root / "gemma").read_text())
     assert content["configs"]["value_bias_big2"]["metadata"]["dropped_words"] == ["kindness"]
 

@@ -101,7 +101,8 @@ def _prompt_ids(lm: AnswerLM, name: str, text: str, chat: bool) -> list[int]:
 
 def _rows(model: Any) -> int:
     head = model.get_output_embeddings() or model.get_input_embeddings()
-    return int(head.weight.shape[0])
+    # A quantized weight has another shape than its layer.
+    return int(getattr(head, "out_features", None) or head.weight.shape[0])
 
 
 def _next(lm: AnswerLM, ids: list[int]) -> torch.Tensor:

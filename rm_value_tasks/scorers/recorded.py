@@ -96,13 +96,15 @@ class _TokenScores:
     """Looks up the log-probability of the token that is an answer, joint included."""
 
     def __init__(self, table: LogProbabilities) -> None:
-        self._table = table
         self._ids = {text: name for name, text in table.prompts.items()}
         self._of = functools.lru_cache(maxsize=2)(table.of_texts)
 
+    def knows(self, prompt: str) -> bool:
+        return prompt in self._ids
+
     def get(self, key: tuple[str, str], default: float) -> float:
         prompt, answer = key
-        if prompt not in self._ids:
+        if not self.knows(prompt):
             return default
         return float(self._of(self._ids[prompt]).get(answer, default))
 
@@ -161,13 +163,13 @@ class RecordedRewards(LM):
             prompt, response = list(self._keys(requests))[missing[0]]
             raise ModelError(
                 f"{self._path} has no score for {len(missing)} of the {len(requests)} answers "
-                f"asked for, first {response!r} to {prompt!r}; " + self._advice()
+                f"asked for, first {response!r} to {prompt!r}; {self._advice(prompt)}"
             )
         kind = float if self._of_tokens else Reward
         return [(kind(score), False) for score in found]
 
-    def _advice(self) -> str:
-        if not self._of_tokens:
+    def _advice(self, prompt: str) -> str:
+        if not isinstance(self._scores, _TokenScores) or not self._scores.knows(prompt):
             return "record them, or choose a lexicon and prompts that the file covers (--metadata)."
         return (
             "an answer is found if one token stands for it, so keep such words with --metadata "
