@@ -317,3 +317,31 @@ def test_words_that_are_not_there_are_refused(language_models):
         differences(design, ("freedom", "hope"))
     with pytest.raises(WordsNotFoundError, match="they are one"):
         differences(design, ("love", "love"))
+
+
+def test_many_categories_are_traced_one_by_one(tmp_path):
+    """Moral foundations: each lean among its own words, correlations over the whole list."""
+    lexicon = lexicons.load("foundations")
+    prompts = [prompt for pair in PAIRS for prompt in pair]
+    found = {}
+    for seed, family in enumerate(FAMILIES):
+        drawn = np.random.default_rng(seed).normal(size=(len(lexicon.words), 4))
+        index = pd.Index(lexicon.words, name="response")
+        path = tmp_path / f"{family}.csv"
+        pd.DataFrame(drawn, index=index, columns=prompts).to_csv(path)
+        runs.evaluate(path.with_suffix(""), "recorded-rewards", {"path": str(path)},
+                      ["value_bias_foundations"], prompts=prompts)  # fmt: skip
+        found[family, "base"] = load(path.with_suffix(""))
+    found[ONE, "a|b\n"] = found[OTHER, "base"]
+    traced = trace(align(found), resamples=200)
+    assert len(traced.leans) == 3 * 30
+    for row in traced.leans.itertuples():
+        run = found[row.family, row.stage].runs[0]
+        assert row.estimate == pytest.approx(run.metrics[row.metric], abs=1e-6)
+    rho = traced.correlations.set_index(["kind", "family", "stage", "other_stage"])["rho"]
+    # The same run at two places.
+    assert rho["contrast", OTHER, "base", "a|b\n"] == pytest.approx(1)
+    assert len(leans_to_draw(traced)["metric"].unique()) == 10
+    text = render(traced)
+    assert text.count("_contrast |") == 30
+    assert f"| {ONE} | a\\|b\\n | {OTHER} | care_virtue_contrast | 0." in text
