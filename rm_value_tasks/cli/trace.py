@@ -95,22 +95,29 @@ def _write(folder: Path, traced: Trace, words: pd.DataFrame | None, text: str) -
     from rm_value_tasks.figures.saving import write_whole
     from rm_value_tasks.tracing import leans_to_draw
 
-    pictures = {"leans": figures.stage_lines(leans_to_draw(traced))}
     tables = {
         "leans": traced.leans,
         "shares": traced.shares,
         "correlations": traced.correlations,
+        "words": words,
     }
+    files = {
+        f"{name}.csv": table.to_csv(index=False).encode()
+        for name, table in tables.items()
+        if table is not None and not table.empty
+    }
+    pictures = {"leans": figures.stage_lines(leans_to_draw(traced))}
     if words is not None:
         pictures["words"] = figures.pair_lollipop(words)
-        tables["words"] = words
+    for name, figure in pictures.items():
+        files |= {f"{name}.{end}": figures.to_bytes(figure, end) for end in ("png", "svg")}
+    files["trace.md"] = text.encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Of an earlier trace; it would be read as this one's.
+        for name in {*(f"{table}.csv" for table in tables), "words.png", "words.svg"} - {*files}:
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"{folder} cannot be made: {error.strerror}.") from error
-    for name, table in tables.items():
-        write_whole(folder / f"{name}.csv", table.to_csv(index=False).encode())
-    for name, figure in pictures.items():
-        for ending in ("png", "svg"):
-            figures.save(figure, folder / f"{name}.{ending}")
-    write_whole(folder / "trace.md", text.encode())
+        raise DataError(f"{folder} cannot be written: {error.strerror}.") from error
+    for name, content in files.items():
+        write_whole(folder / name, content)

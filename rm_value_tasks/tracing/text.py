@@ -51,27 +51,36 @@ def render(trace: Trace, words: pd.DataFrame | None = None) -> str:
 def _table(head: Sequence[str], texts: int, rows: Iterable[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(head)} |"]
     lines.append("| --- " * texts + "| ---: " * (len(head) - texts) + "|")
-    # A pipe would end the cell.
-    cells = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
+    cells = (map(_cell, row) for row in rows)
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)])
 
 
+def _cell(text: str) -> str:
+    """A name as it stands; a pipe would end the cell, a control character act on the screen."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(shown).replace("|", "\\|")
+
+
 def _leans(leans: pd.DataFrame) -> tuple[list[str], int, list[list[str]]]:
+    """One row a model with all its leans; of many categories one row a lean, contrasts only."""
     metrics = list(dict.fromkeys(leans["metric"]))
     main = [metric for metric in metrics if metric.endswith("_contrast")]
-    others = [metric for metric in metrics if metric not in main] if len(main) == 1 else []
-    head = ["family", "stage", "model"]
-    for metric in main:
-        head += [metric, "95% interval"]
+    columns = ["family", "stage", "model"]
+    if len(main) > 1:
+        rows = []
+        for row in leans[leans["metric"].isin(main)].to_dict("records"):
+            numbers = _numbers(row["estimate"], row["low"], row["high"], "", 3)
+            rows.append([*(str(row[column]) for column in [*columns, "metric"]), *numbers])
+        return [*columns, "lean", "estimate", "95% interval"], 4, rows
+    others = [metric for metric in metrics if metric not in main]
     rows = []
-    for key, group in leans.groupby(["family", "stage", "model"], sort=False):
+    for key, group in leans.groupby(columns, sort=False):
         values = group.set_index("metric")
+        row = values.loc[main[0]]
         cells = [str(part) for part in key]  # type: ignore[attr-defined]
-        for metric in main:
-            row = values.loc[metric]
-            cells += [f"{row['estimate']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}"]
+        cells += _numbers(row["estimate"], row["low"], row["high"], "", 3)
         rows.append([*cells, *(f"{values.loc[metric, 'estimate']:.3f}" for metric in others)])
-    return [*head, *others], 3, rows
+    return [*columns, *main, "95% interval", *others], 3, rows
 
 
 def _shares(shares: pd.DataFrame) -> tuple[list[str], int, list[list[str]]]:

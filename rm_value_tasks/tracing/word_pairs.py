@@ -56,6 +56,7 @@ def differences(
 
     Raises:
         WordsNotFoundError: if a word is not among the common ones, or there is no pair.
+        DataError: if a difference is not a finite number.
     """
     if len({*words}) != 2 or not {*words} <= {*design.lexicon.words}:
         absent = [word for word in words if word not in design.lexicon.words]
@@ -66,6 +67,11 @@ def differences(
     drawn = generator.integers(len(prompts), size=(resamples, len(prompts)))
     rows = []
     for first, second, values in _pairs(design, words, prompts, score):
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"{_name(design, first)} or its partner gives {words[0]} or {words[1]} no "
+                "probability at all; run it in a wider dtype."
+            )
         resampled = values[drawn].mean(axis=1) if len(prompts) > 1 else np.full(2, np.nan)
         found = interval(np.append(values.mean(), resampled))
         families = [f for f in design.families if f in (first.stage[0], second.stage[0])]

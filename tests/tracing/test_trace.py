@@ -219,6 +219,9 @@ def arguments(folder):
 
 def test_the_verb_writes_tables_and_figures(folder, found, tmp_path):
     output = tmp_path / "trace"
+    output.mkdir()
+    (output / "words.csv").write_text("of an earlier trace")
+    (output / "mine.txt").touch()
     done = click.testing.CliRunner().invoke(
         verb, [*arguments(folder), "-o", str(output), "--resamples", "300"]
     )
@@ -228,7 +231,8 @@ def test_the_verb_writes_tables_and_figures(folder, found, tmp_path):
         done.stderr
     )
     assert sorted(path.name for path in output.iterdir()) == [
-        "correlations.csv", "leans.csv", "leans.png", "leans.svg", "shares.csv", "trace.md",
+        "correlations.csv", "leans.csv", "leans.png", "leans.svg", "mine.txt", "shares.csv",
+        "trace.md",
     ]  # fmt: skip
     assert (output / "trace.md").read_text() == render(found)
     for name in ("leans", "shares", "correlations"):
@@ -242,12 +246,14 @@ def test_the_verb_fails_in_one_sentence(folder, monkeypatch, capsys, tmp_path):
         (["Llama=x"], "'Llama=x' is not FAMILY:STAGE=RUN; write for example Llama:base=runs/ll"),
         ([*arguments(folder), "--words", "freedom,love"], "no difference of freedom and love"),
         ([f"A:b={tmp_path / 'none'}"], "there is no file or folder"),
+        ([*arguments(folder)[:1], "-o", str(folder / f"{ONE}-base.csv" / "x")], f"{folder}"),
     ):
         monkeypatch.setattr("sys.argv", ["rm-value-tasks", "trace", *more])
         with pytest.raises(SystemExit) as stopped:
             cli.main()
         assert stopped.value.code == 2
-        error = capsys.readouterr().err
+        lines = capsys.readouterr().err.splitlines(keepends=True)
+        error = "".join(line for line in lines if not line.startswith("no difference"))
         assert error.startswith(f"rm-value-tasks: {sentence}")
         assert error.count("\n") == 1
 
@@ -317,3 +323,31 @@ def test_words_that_are_not_there_are_refused(language_models):
         differences(design, ("freedom", "hope"))
     with pytest.raises(WordsNotFoundError, match="they are one"):
         differences(design, ("love", "love"))
+
+
+def test_many_categories_are_traced_one_by_one(tmp_path):
+    """Moral foundations: each lean among its own words, correlations over the whole list."""
+    lexicon = lexicons.load("foundations")
+    prompts = [prompt for pair in PAIRS for prompt in pair]
+    found = {}
+    for seed, family in enumerate(FAMILIES):
+        drawn = np.random.default_rng(seed).normal(size=(len(lexicon.words), 4))
+        index = pd.Index(lexicon.words, name="response")
+        path = tmp_path / f"{family}.csv"
+        pd.DataFrame(drawn, index=index, columns=prompts).to_csv(path)
+        runs.evaluate(path.with_suffix(""), "recorded-rewards", {"path": str(path)},
+                      ["value_bias_foundations"], prompts=prompts)  # fmt: skip
+        found[family, "base"] = load(path.with_suffix(""))
+    found[ONE, "a|b\n"] = found[OTHER, "base"]
+    traced = trace(align(found), resamples=200)
+    assert len(traced.leans) == 3 * 30
+    for row in traced.leans.itertuples():
+        run = found[row.family, row.stage].runs[0]
+        assert row.estimate == pytest.approx(run.metrics[row.metric], abs=1e-6)
+    rho = traced.correlations.set_index(["kind", "family", "stage", "other_stage"])["rho"]
+    # The same run at two places.
+    assert rho["contrast", OTHER, "base", "a|b\n"] == pytest.approx(1)
+    assert len(leans_to_draw(traced)["metric"].unique()) == 10
+    text = render(traced)
+    assert text.count("_contrast |") == 30
+    assert f"| {ONE} | a\\|b\\n | {OTHER} | care_virtue_contrast | 0." in text
