@@ -53,8 +53,7 @@ def report(
         if missing not in ("matplotlib", "scipy", "statsmodels"):
             raise
         raise DataError(
-            f"report needs {missing}, which is not installed; "
-            "pip install 'rm-value-tasks[report]'."
+            f"report needs {missing}, which is not installed; pip install 'rm-value-tasks[report]'."
         ) from error
     style = style or ("md" if output.endswith(".md") else "html")
     known = {pattern: name for pattern, _, name in pairs}
