@@ -49,11 +49,11 @@ def report(
     try:
         from rm_value_tasks import report as reports
     except ModuleNotFoundError as error:
-        if error.name not in ("matplotlib", "scipy", "statsmodels"):
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("matplotlib", "scipy", "statsmodels"):
             raise
         raise DataError(
-            f"report needs {error.name}, which is not installed; "
-            "pip install 'rm-value-tasks[report]'."
+            f"report needs {missing}, which is not installed; pip install 'rm-value-tasks[report]'."
         ) from error
     style = style or ("md" if output.endswith(".md") else "html")
     known = {pattern: name for pattern, _, name in pairs}
