@@ -14,7 +14,7 @@ from trl import RewardConfig, RewardTrainer
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.training import models
-from rm_value_tasks.training.config import Cell
+from rm_value_tasks.training.plan import Cell
 from rm_value_tasks.training.probe import LeanProbe
 
 __all__ = ["last_checkpoint", "train"]

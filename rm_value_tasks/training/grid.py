@@ -18,8 +18,8 @@ from accelerate.utils import parse_flag_from_env
 from rm_value_tasks.errors import DataError, RMValueTasksError
 from rm_value_tasks.training import pairs
 from rm_value_tasks.training.cell import last_checkpoint, train
-from rm_value_tasks.training.config import Cell, Data, Grid
 from rm_value_tasks.training.evaluation import ValueTasks
+from rm_value_tasks.training.plan import Cell, Data, Grid
 
 __all__ = ["run", "status"]
 

@@ -9,7 +9,7 @@ import transformers
 from trl.trainer.utils import disable_dropout_in_model
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.training.config import Base, LoRA
+from rm_value_tasks.training.plan import Base, LoRA
 
 __all__ = ["adapter", "load_model", "load_tokenizer"]
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from rm_value_tasks import __version__
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.training.config import Cell, Data
 from rm_value_tasks.training.converters import SPLITS, convert
+from rm_value_tasks.training.plan import Cell, Data
 
 __all__ = ["Pairs", "load", "subset"]
 

@@ -9,9 +9,9 @@ from datasets import Dataset
 from trl import RewardConfig
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.training.config import Base
 from rm_value_tasks.training.grm import GRMTrainer, chosen_log_likelihood
 from rm_value_tasks.training.models import load_model
+from rm_value_tasks.training.plan import Base
 from tests import tiny
 from tests.training import grids
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError, ModelError
-from rm_value_tasks.training.config import Base
 from rm_value_tasks.training.models import load_model, load_tokenizer
+from rm_value_tasks.training.plan import Base
 from tests import tiny
 from tests.training import grids
 

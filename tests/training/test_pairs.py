@@ -8,7 +8,7 @@ import pytest
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.training import pairs
-from rm_value_tasks.training.config import Data
+from rm_value_tasks.training.plan import Data
 from tests.training import grids
 
 

@@ -14,9 +14,9 @@ from trl import RewardConfig, RewardTrainer
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.scorers.reward import RewardLM
-from rm_value_tasks.training.config import Base
 from rm_value_tasks.training.grm import GRMTrainer
 from rm_value_tasks.training.models import load_model
+from rm_value_tasks.training.plan import Base
 from rm_value_tasks.training.probe import LeanProbe, probe_steps
 from rm_value_tasks.training.untouched import untouched
 from tests import tiny
