@@ -8,7 +8,6 @@ RewardBench 2 (arXiv 2506.01937); ``tests/test_preferences.py`` compares with it
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +17,9 @@ import datasets
 import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_aggregation
-from lm_eval.api.task import ConfigurableTask
 
 from rm_value_tasks.errors import DataError
+from rm_value_tasks.prompt_groups import PromptGroupTask
 
 __all__ = [
     "HUB",
@@ -223,7 +222,7 @@ def ties_metrics(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) 
     return {"ties_score": float(total + 0.01 * np.nan_to_num(ratio)), **values}
 
 
-class PreferenceTask(ConfigurableTask):
+class PreferenceTask(PromptGroupTask):
     """A multiple-choice task that asks for every answer's score on one prompt or two.
 
     Beyond what YAML can say: a document may hold two prompts, and there is an accuracy for each
@@ -231,7 +230,6 @@ class PreferenceTask(ConfigurableTask):
     """
 
     def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
-        config = {key: value for key, value in config.items() if key != "class"}
         super().__init__(config=config, **kwargs)
         form = config["dataset_kwargs"]["form"]
         metadata = {"source": "embedded", **(config.get("metadata") or {})}
@@ -250,22 +248,9 @@ class PreferenceTask(ConfigurableTask):
         self._aggregation_list.update(dict.fromkeys(names, get_aggregation("mean")))
         self._higher_is_better.update(dict.fromkeys(names, True))
 
-    def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
-        """Build the requests; ``--cache_requests`` keeps those of other documents apart."""
-        documents = [self.task_docs[:], self.config.target_delimiter]
-        digest = hashlib.sha256(json.dumps(documents).encode()).hexdigest()[:16]
-        super().build_all_requests(tokenizer_name=f"{tokenizer_name}-{digest}", **kwargs)
-
-    def process_results(self, doc: dict[str, Any], results: Any) -> dict[str, float]:
-        """Return the document's metrics; none with ``--predict_only``."""
-        return {} if "bypass" in self._metric_fn_list else super().process_results(doc, results)
-
-    def fewshot_context(self, doc: dict[str, Any], *args: Any, **kwargs: Any) -> list[str]:
-        """Return one rendered context for each of the document's prompts."""
-        return [
-            super(PreferenceTask, self).fewshot_context({**doc, "prompt": prompt}, *args, **kwargs)
-            for prompt in doc["prompts"]
-        ]
+    def one_by_one(self, doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return one document for each prompt."""
+        return [{**doc, "prompt": prompt} for prompt in doc["prompts"]]
 
     def construct_requests(
         self, doc: dict[str, Any], ctx: list[str], **kwargs: Any

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -20,7 +18,6 @@ import datasets
 import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_aggregation
-from lm_eval.api.task import ConfigurableTask
 
 from rm_value_tasks import lexicons
 from rm_value_tasks.answer_forms import (
@@ -34,6 +31,7 @@ from rm_value_tasks.answer_forms import (
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lean import auroc, median_rank
 from rm_value_tasks.lexicons import Lexicon
+from rm_value_tasks.prompt_groups import PromptGroupTask
 from rm_value_tasks.prompts import PROMPTS, TWINS, Prompt, by_id
 from rm_value_tasks.scores import combine
 from rm_value_tasks.single_tokens import keep_single_tokens
@@ -249,7 +247,7 @@ def _rivals(lexicon: Lexicon, name: str) -> np.ndarray:
     return np.any(rivals, axis=0) & ~lexicon.in_category(name)
 
 
-class ValueProbe(ConfigurableTask):
+class ValueProbe(PromptGroupTask):
     """A multiple-choice task that asks for every word's score on one prompt or two twins.
 
     Beyond what YAML can say: a document may hold two prompts, words have surface
@@ -258,7 +256,7 @@ class ValueProbe(ConfigurableTask):
 
     def __init__(self, config: Mapping[str, Any], **kwargs: Any) -> None:
         metadata = config.get("metadata") or {}
-        config = {key: value for key, value in config.items() if key != "class"}
+        config = dict(config)
         self._checked_joint: str | None = None
         if (delimiter := read_delimiter(metadata.get("target_delimiter"))) is not None:
             config["target_delimiter"] = delimiter
@@ -281,22 +279,9 @@ class ValueProbe(ConfigurableTask):
         self._aggregation_list = dict.fromkeys(names, get_aggregation("mean"))
         self._higher_is_better = dict.fromkeys(names)
 
-    def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
-        """Build the requests; ``--cache_requests`` keeps those of other documents apart."""
-        documents = [self.task_docs[:], self.config.target_delimiter]
-        digest = hashlib.sha256(json.dumps(documents).encode()).hexdigest()[:16]
-        super().build_all_requests(tokenizer_name=f"{tokenizer_name}-{digest}", **kwargs)
-
-    def process_results(self, doc: dict[str, Any], results: Any) -> dict[str, float]:
-        """Return the document's metrics; none with ``--predict_only``."""
-        return {} if "bypass" in self._metric_fn_list else super().process_results(doc, results)
-
-    def fewshot_context(self, doc: dict[str, Any], *args: Any, **kwargs: Any) -> list[str]:
-        """Return one rendered context for each of the document's prompts."""
-        return [
-            super(ValueProbe, self).fewshot_context({**doc, "texts": [text]}, *args, **kwargs)
-            for text in doc["texts"]
-        ]
+    def one_by_one(self, doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return one document for each prompt."""
+        return [{**doc, "texts": [text]} for text in doc["texts"]]
 
     def construct_requests(
         self, doc: dict[str, Any], ctx: list[str], **kwargs: Any

@@ -7,7 +7,7 @@ import yaml
 from lm_eval.tasks import TaskManager
 from scipy import stats
 
-from rm_value_tasks import lexicons, task_config_dir, tasks
+from rm_value_tasks import lexicons, prompt_groups, task_config_dir, tasks
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import PROMPTS, TWINS
 from rm_value_tasks.scores import Reward
@@ -273,7 +273,7 @@ def test_cached_requests_of_other_documents_are_kept_apart():
         (task,) = load("value_bias_big2", prompts=prompts).values()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                tasks.ConfigurableTask,
+                prompt_groups.ConfigurableTask,
                 "build_all_requests",
                 lambda self, *, tokenizer_name, **kwargs: names.add(tokenizer_name),
             )

@@ -25,15 +25,15 @@ def three_way(table: pd.DataFrame, response: str, factors: Sequence[str]) -> pd.
     it (type II sums of squares, which respect marginality and, in a balanced table, equal
     types I and III). F tests against the residual variance of the full model.
 
-    Unit of analysis: the row. The paper's rows are one word on one prompt, which counts one
-    word's answers to many prompts as if they were independent; give a table averaged over
-    prompts to make the word the unit.
+    Unit of analysis: the row. The paper's rows are the median rank of a category on one prompt
+    under one model, which counts one model's answers to many prompts as if they were
+    independent.
 
     Ties need no rule. A response without any residual spread, or no more rows than cells,
     gives NaN for F and p.
 
-    Source: Christian et al., arXiv 2601.20838 (three-way ANOVA of log-probabilities by model,
-    category and valence); Langsrud 2003, Statistics and Computing 13:163 (type II);
+    Source: Christian et al., arXiv 2601.20838 (three-way ANOVA of median ranks by model, category
+    and valence); Langsrud 2003, Statistics and Computing 13:163 (type II);
     ``statsmodels.stats.anova.anova_lm(typ=2)``, R's ``car::Anova(type=2)``.
 
     Args:
