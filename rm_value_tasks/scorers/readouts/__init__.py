@@ -48,6 +48,7 @@ __all__ = [
     "ModelReadout",
     "Readout",
     "build",
+    "one_logit",
     "shares_prefixes",
 ]
 
