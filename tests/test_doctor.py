@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import transformers
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from rm_value_tasks.cli import cli, main
 from rm_value_tasks.scorers.families import FAMILIES
@@ -60,6 +62,8 @@ def test_a_language_model_is_refused_with_what_else_to_do(tmp_path):
     assert "implicit-reward" in rows["refused"]
     assert "run" not in rows
     assert doctor(folder, "--readout", "lm_logit")[0] == 0
+    code, rows = doctor(folder, "--model-args", "peft=adapter")
+    assert (code, rows["note"].startswith("the adapter")) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +79,17 @@ def test_families_that_cannot_run_are_refused(tmp_path, architecture, name, mess
     code, rows = doctor(folder)
     assert code == 2
     assert message in rows["refused"]
+
+
+def test_weights_that_do_not_fit_are_refused_as_by_the_model(tmp_path):
+    case = BUILDERS["INF-ORM"](tmp_path)
+    tiny_families.edit(case.folder, architectures=["LlamaForSequenceClassification"])
+    assert "has no score.weight" in doctor(case.folder)[1]["refused"]
+    assert doctor(case.folder, "--readout", "position")[0] == 0
+    names = ("model.norm.weight", "score.weight", "gate.x")
+    tensors = {name: torch.ones(1) for name in names}
+    save_file(tensors, case.folder / "model.safetensors")
+    assert "does not use (gate.x)" in doctor(case.folder)[1]["refused"]
 
 
 def test_several_labels_and_a_missing_template_are_refused(tmp_path, checkpoint):

@@ -81,7 +81,7 @@ def diagnose(model: str, arguments: Mapping[str, Any]) -> Diagnosis:
     try:
         full = transformers.AutoConfig.from_pretrained(model, trust_remote_code=trusted, **where)
         skeleton = _skeleton(plan, full)
-        _check_head(found, plan, full, arguments)
+        _check_head(found, plan, full, skeleton, arguments)
         _read_tokenizer(found, plan, full, skeleton, arguments, where)
     except (ModelError, OSError, ValueError, KeyError, ImportError, AttributeError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -120,16 +120,40 @@ def _skeleton(plan: Plan, config: Any) -> Any:
         return auto.from_config(config)
 
 
-def _check_head(found: Diagnosis, plan: Plan, config: Any, arguments: Mapping[str, Any]) -> None:
+def _misfits(skeleton: Any, names: set[str]) -> tuple[list[str], list[str]]:
+    """Return the head's tensors that a checkpoint lacks, and its own without a place."""
+    keys = set(skeleton.state_dict())
+    base = skeleton.base_model_prefix + "."
+    missing = sorted(key for key in keys - names if not key.startswith(base))
+    if not any(key.startswith(base) for key in names):  # saved without its head's class
+        return missing, []
+    places = {key.partition(".")[0] for key in keys} | {"lm_head"}
+    return missing, sorted(key for key in names if key.partition(".")[0] not in places)
+
+
+def _check_head(
+    found: Diagnosis, plan: Plan, config: Any, skeleton: Any, arguments: Mapping[str, Any]
+) -> None:
+    if arguments.get("peft"):
+        found.notes.append("the adapter was not looked at; it may bring the head")
+        return
     if not plan.files.files:
         found.notes.append("the names of its weights are not known here, so its head was not seen")
         return
-    if plan.readout in ("pooled", "weighted") and not plan.family.code:
-        if not any(key.startswith(("score.", "classifier.")) for key in plan.files.files):
+    if skeleton is not None and plan.readout in ("pooled", "weighted"):
+        missing, unused = _misfits(skeleton, set(plan.files.files))
+        if missing:
             raise ModelError(
-                f"the checkpoint {found.model!r} has no score.weight, so its reward head would be "
-                "random numbers. It looks like a language model: score it with --model hf, "
-                "--model generative-judge, or --model implicit-reward with its reference."
+                f"the checkpoint {found.model!r} has no {missing[0]}, so its reward head would be "
+                "random numbers. A language model is scored with --model hf, "
+                "--model generative-judge, or --model implicit-reward with its reference; for a "
+                "custom head name its readout= or trust_remote_code=True."
+            )
+        if unused:
+            raise ModelError(
+                f"the checkpoint {found.model!r} has weights that its reward model class does not "
+                f"use ({', '.join(unused[:3])}), so its scores would not be its own; load it with "
+                "its own code (trust_remote_code=True) or name the right readout=."
             )
         several = config.num_labels > 1 and arguments.get("label") is None
         if several and plan.readout == "pooled" and not arguments.get("weights"):

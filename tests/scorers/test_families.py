@@ -106,6 +106,15 @@ def test_own_code_and_rebuilt_head_agree(tmp_path):
     assert rewards(own) == pytest.approx(rebuilt, abs=2e-5)
 
 
+def test_a_head_that_the_config_hides_can_be_named(tmp_path):
+    case = BUILDERS["INF-ORM"](tmp_path)
+    tiny_families.edit(case.folder, architectures=["LlamaForSequenceClassification"], num_labels=1)
+    with pytest.raises(ModelError, match=r"has no score\.weight.*readout="):
+        load(case)
+    expected = [case.reward(question, answer) for question in QUESTIONS for answer in ANSWERS]
+    assert rewards(load(case, readout="position")) == pytest.approx(expected, abs=2e-5)
+
+
 def test_an_answer_of_steps_is_read_at_the_last(tmp_path):
     case = BUILDERS["process reward"](tmp_path)
     answers = ["freedom", "First, love.\n\nThen, care.", "a\n\nb\n\nc"]
