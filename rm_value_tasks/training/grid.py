@@ -30,8 +30,9 @@ def status(cell: Cell, output: Path) -> str:
     A cell that was killed or failed and has a checkpoint goes on from there.
 
     Raises:
-        DataError: if its folder is something else, or it was begun with another config: what is there would be mixed with
-            or taken for something else. (Where nothing is to be lost, it starts anew.)
+        DataError: if its folder is something else, or it was begun with another config: what
+            is there would be mixed with or taken for something else. (Where nothing is to be
+            lost, it starts anew.)
     """
     folder = output / cell.name
     record = _read(folder)

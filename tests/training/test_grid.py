@@ -138,7 +138,7 @@ def test_a_failing_cell_is_reported_and_the_rest_go_on(base, tmp_path):
     done = run(config)
     assert done.exit_code == 1
     assert "3 of 4 cells failed:" in done.output
-    assert "the base 'gone'" in done.output
+    assert "the tokenizer of 'gone'" in done.output
     assert "'pairs' have 50 pairs, 51 are asked for" in done.output
     records = {
         path.parent.name: json.loads(path.read_text())
