@@ -12,7 +12,7 @@ import torch
 from accelerate import PartialState
 from trl import RewardConfig, RewardTrainer
 
-from rm_value_tasks.errors import DataError
+from rm_value_tasks.errors import DataError, ModelError
 from rm_value_tasks.training import models
 from rm_value_tasks.training.plan import Cell
 from rm_value_tasks.training.probe import LeanProbe
@@ -104,6 +104,13 @@ def _arguments(cell: Cell, output: Path) -> RewardConfig:
 
 def _trainer(cell: Cell, arguments: RewardConfig, pairs: Any, held_out: Any) -> Any:
     grm = cell.grm
+    tokenizer = models.load_tokenizer(cell.base)
+    if not tokenizer.chat_template and not arguments.chat_template_path:
+        raise ModelError(
+            f"the tokenizer of {cell.base.name!r} has no chat template to write conversations "
+            "with; give training.chat_template_path a Jinja file (.jinja) or a tokenizer that has "
+            "one."
+        )
     model = models.load_model(
         cell.base,
         seed=cell.seed,
@@ -116,7 +123,7 @@ def _trainer(cell: Cell, arguments: RewardConfig, pairs: Any, held_out: Any) -> 
         "args": arguments,
         "train_dataset": pairs,
         "eval_dataset": held_out,
-        "processing_class": models.load_tokenizer(cell.base),
+        "processing_class": tokenizer,
         "peft_config": models.adapter(cell.lora) if cell.lora else None,
     }
     if grm is None:

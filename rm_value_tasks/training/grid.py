@@ -30,12 +30,15 @@ def status(cell: Cell, output: Path) -> str:
     A cell that was killed or failed and has a checkpoint goes on from there.
 
     Raises:
-        DataError: if it was begun with another config: what is there would be mixed with
-            or taken for something else. (Where nothing is to be lost, it starts anew.)
+        DataError: if its folder is something else, or it was begun with another config: what
+            is there would be mixed with or taken for something else. (Where nothing is to be
+            lost, it starts anew.)
     """
     folder = output / cell.name
     record = _read(folder)
     if record is None:
+        if folder.exists() and {path.name for path in folder.iterdir()} - {"cell.json.partial"}:
+            raise DataError(f"{folder} is there but no cell of a grid (it has no cell.json).")
         return "new"
     changed = _changed(record.get("config"), cell.config)
     if not changed:
@@ -59,7 +62,7 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
 
     Raises:
         DataError: before anything runs, if a cell was begun with another config, or a task to
-            probe with does not exist.
+            probe with does not exist, or a folder is in the way.
     """
     # As TrainingArguments will make it, which reads this variable while PartialState does not.
     use_cpu = bool(grid.cells[0].training.get("use_cpu"))
@@ -104,8 +107,15 @@ def _silent(line: str) -> None:
 
 
 def _load(data: Data) -> pairs.Pairs:
+    found: pairs.Pairs | Exception
     with PartialState().main_process_first():  # the others find it in the cache
-        return pairs.load(data)
+        try:
+            found = pairs.load(data)
+        except Exception as error:  # to leave here would keep the others waiting
+            found = error
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _run_cell(cell: Cell, folder: Path, load: Callable[[Data], pairs.Pairs]) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_a_failing_cell_is_reported_and_the_rest_go_on(base, tmp_path):
     done = run(config)
     assert done.exit_code == 1
     assert "3 of 4 cells failed:" in done.output
-    assert "the base 'gone'" in done.output
+    assert "the tokenizer of 'gone'" in done.output
     assert "'pairs' have 50 pairs, 51 are asked for" in done.output
     records = {
         path.parent.name: json.loads(path.read_text())
@@ -240,6 +240,26 @@ def test_a_checkpoint_probed_again_counts_once(trained, tmp_path):
         path.write_text(json.dumps(content))
     (found,) = results.load([source, again]).runs
     assert found.config["training"]["held_out_accuracy"] == 0.123
+
+
+def test_a_base_without_a_chat_template_needs_one(base, tmp_path):
+    bare = shutil.copytree(base, tmp_path / "bare")
+    (bare / "chat_template.jinja").rename(tmp_path / "mine.jinja")
+    config = grids.config(tmp_path, bare, quantities=[8])
+    done = run(config)
+    assert done.exit_code == 1
+    assert "'llama' has no chat template" in done.output
+    given = {"chat_template_path": str(tmp_path / "mine.jinja"), "batch_size": 8, "use_cpu": True}
+    assert run(grids.config(tmp_path, bare, quantities=[8], training=given)).exit_code == 0
+
+
+def test_a_folder_that_is_no_cell_is_left_alone(base, tmp_path):
+    mine = tmp_path / "out" / "llama-pairs-24-seed0" / "thesis.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(DataError, match="no cell of a grid"):
+        grid.run(load(grids.config(tmp_path, base)), print)
+    assert mine.read_text() == "mine"
 
 
 def test_dry_run_lists_the_cells(trained):
