@@ -87,8 +87,7 @@ def panel_tests(medians: pd.DataFrame, families: Sequence[str]) -> pd.DataFrame:
     test and an exact permutation. The first counts one model's prompts as independent and so
     overstates certainty about other models: where models lean each their own way (standard
     deviation 10 ranks, 8 within a model) and families do not differ, 65% of 1,000 simulated
-    panels have Welch p < 0.05; the exact permutation has 6%. Each p also times the number of panels, at most 1
-    (Bonferroni).
+    panels have Welch p < 0.05. Each p also times the number of panels, at most 1 (Bonferroni).
 
     Degenerate: a test with fewer than two units a side, or without spread, is NaN.
 
