@@ -60,7 +60,7 @@ def rank_model(
     degrees of freedom on the published data) count one model's prompts as independent and
     overstate certainty about other models. ``random_slopes`` adds what each model does to
     category, valence and their interaction (unstructured covariance): then models are in
-    effect the unit of the interactions too, though the degrees of freedom stay nlme's .
+    effect the unit of the interactions too, though the degrees of freedom stay nlme's.
     In 1,000 simulations without an effect, its three-way t against models - families degrees of
     freedom had p < 0.05 in 5.5%.
 
