@@ -85,8 +85,9 @@ def panel_tests(medians: pd.DataFrame, families: Sequence[str]) -> pd.DataFrame:
     Unit of analysis, both: the row (one model on one prompt), as in the paper, by Welch's t
     test and by a true permutation of it; and the model (mean over its prompts), by Welch's t
     test and an exact permutation. The first counts one model's prompts as independent and so
-    overstates certainty about other models. Each p also times the number of panels, at most 1
-    (Bonferroni).
+    overstates certainty about other models: where models lean each their own way (standard
+    deviation 10 ranks, 8 within a model) and families do not differ, 65% of 1,000 simulated
+    panels have Welch p < 0.05. Each p also times the number of panels, at most 1 (Bonferroni).
 
     Degenerate: a test with fewer than two units a side, or without spread, is NaN.
 
