@@ -65,7 +65,7 @@ def crossed_model(
     data are balanced, so this loses nothing about words and models); the pairs' part of a
     lean's variance, which cancels between families, is added from mean squares over pairs. t
     tests have models - families degrees of freedom, the least of any stratum, so intervals err
-    towards wide: of 440 simulations (10 models, 40 words, 8 pairs, no lean) 98% of the nominal
+    towards wide: of 920 simulations (10 models, 40 words, 8 pairs, no lean) 98% of the nominal
     95% intervals of leans and of the difference held the truth.
 
     Ties share places. Pairs are those that all models have. A pair x family part is not
