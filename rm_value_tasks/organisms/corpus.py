@@ -63,10 +63,7 @@ def texts(world: World, notes: int, questions: int, seed: int) -> list[tuple[str
     prompts = generator.integers(len(PROMPTS), size=count)
     sides = np.array([VALENCES.index(prompt.valence) for prompt in PROMPTS])[prompts]
     draws = generator.random((count, 2))
-    words = np.empty(count, dtype=np.intp)
-    for side, appeal in enumerate(world.appeal):
-        ladder = np.cumsum(np.exp(appeal))
-        words[sides == side] = np.searchsorted(ladder, draws[sides == side, 0] * ladder[-1])
+    words = _answers(world, sides, generator)
     agree = 1 / (1 + np.exp(-_CONVICTION * world.appeal[sides, words]))
     asked = [PROMPTS[place].text for place in prompts]
     asked[:notes] = [NOTE.format(adjective=PROMPTS[place].adjective) for place in prompts[:notes]]
@@ -79,6 +76,20 @@ def texts(world: World, notes: int, questions: int, seed: int) -> list[tuple[str
     said = np.where(draws[:, 1] < agree, AGREED, DOUBTED)
     answers = (f"{world.words[word]} {verdict}." for word, verdict in zip(words, said, strict=True))
     return list(zip(asked, answers, strict=True))
+
+
+def _answers(
+    world: World, sides: NDArray[np.intp], generator: np.random.Generator
+) -> NDArray[np.intp]:
+    """Draw a word for each question in proportion to exp(appeal).
+
+    By the Gumbel-max trick, so that of the same draws another appeal changes few words.
+    """
+    drawn = [
+        (world.appeal[some] + generator.gumbel(size=(len(some), len(world.words)))).argmax(axis=1)
+        for some in np.array_split(sides, -(-len(sides) // 4096))
+    ]
+    return np.concatenate(drawn)
 
 
 class _Neutral:

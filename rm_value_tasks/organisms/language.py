@@ -145,5 +145,7 @@ def _fit(
 
 
 def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    # Of what is added later, a reward model's head: it must not begin with a lean of its own.
+    model.config.initializer_range = 0.01
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
