@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 import torch
@@ -246,8 +247,11 @@ class RewardLM(HFLM):
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         batch = {key: value.to(self.device) for key, value in batch.items()}
-        with torch.inference_mode(), self._autocast():
+        with self._without_gradients(), self._autocast():
             return self.readout(batch)
+
+    def _without_gradients(self) -> AbstractContextManager[Any]:
+        return torch.inference_mode()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(

@@ -50,7 +50,7 @@ def train(cell: Cell, folder: Path, pairs: Any, held_out: Any) -> dict[str, Any]
         metadata=cell.probe.metadata,
         batch_size=cell.probe.batch_size,
         training={**cell.axes, "digest": cell.digest},
-        model_args={"pretrained": cell.base.pretrained},
+        model_args=cell.base.model_args,
     ).attach(trainer)
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     model_args = _save(trainer, cell, folder / "model")
@@ -91,7 +91,11 @@ def _arguments(cell: Cell, output: Path) -> RewardConfig:
             "multiple."
         )
     if "bf16" not in given and "fp16" not in given:
-        given["bf16"] = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        dtype = cell.base.dtype
+        able = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        given["fp16"] = dtype == "float16"
+        given["bf16"] = dtype == "bfloat16" or (dtype == "float32" and able)
+    given.setdefault("run_name", cell.name)
     try:
         return RewardConfig(output_dir=str(output), **given, seed=cell.seed)
     except (TypeError, ValueError) as error:
@@ -122,8 +126,12 @@ def _trainer(cell: Cell, arguments: RewardConfig, pairs: Any, held_out: Any) -> 
     return GRMTrainer(**parts, weight=grm.weight, beta=grm.beta)
 
 
-def _save(trainer: Any, cell: Cell, folder: Path) -> Mapping[str, str]:
-    """Save the model, whole or not at all; adapters are merged where that can be done."""
+def _save(trainer: Any, cell: Cell, folder: Path) -> Mapping[str, Any]:
+    """Save the model, whole or not at all; returns ``--model_args`` for it.
+
+    Adapters are merged into a float32 base. Half precision would round them away, and sharded
+    weights are not at hand, so there the adapter is saved, with the reward head in it.
+    """
     partial = folder.with_name("model.partial")
     writes = trainer.is_world_process_zero()
     if writes:
@@ -131,7 +139,8 @@ def _save(trainer: Any, cell: Cell, folder: Path) -> Mapping[str, str]:
         shutil.rmtree(folder, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-    if cell.lora and not sharded:
+    merge = not sharded and cell.base.dtype == "float32"
+    if cell.lora and merge:
         if writes:
             trainer.model.merge_and_unload().save_pretrained(partial)
             trainer.processing_class.save_pretrained(partial)
@@ -140,6 +149,6 @@ def _save(trainer: Any, cell: Cell, folder: Path) -> Mapping[str, str]:
     trainer.accelerator.wait_for_everyone()
     if writes:
         partial.rename(folder)
-    if cell.lora and sharded:
-        return {"pretrained": cell.base.pretrained, "peft": str(folder)}
+    if cell.lora and not merge:
+        return {**cell.base.model_args, "peft": str(folder)}
     return {"pretrained": str(folder)}

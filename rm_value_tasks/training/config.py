@@ -28,6 +28,8 @@ _KEYS = (
 _OURS = ("output_dir", "seed", "data_seed", "resume_from_checkpoint", "model_init_kwargs")
 """Training arguments that the grid sets itself."""
 
+DTYPES = ("float32", "bfloat16", "float16")
+
 DEFAULTS: Mapping[str, Any] = {
     "learning_rate": 1e-5,
     "lr_scheduler_type": "cosine",
@@ -49,8 +51,15 @@ class Base:
     name: str
     pretrained: str
     revision: str | None = None
-    dtype: str | None = None
+    dtype: str = "float32"
     trust_remote_code: bool = False
+
+    @property
+    def model_args(self) -> dict[str, Any]:
+        """How lm_eval's ``--model_args`` would name it."""
+        more = {"revision": self.revision, "trust_remote_code": self.trust_remote_code or None}
+        given = {key: value for key, value in more.items() if value is not None}
+        return {"pretrained": self.pretrained, **given, "dtype": self.dtype}
 
 
 @dataclass(frozen=True)
@@ -186,12 +195,17 @@ def load(path: str | Path) -> Grid:
     for key, axis, wanted in (("lora", method, "lora"), ("grm", objective, "grm")):
         if key in fields and axis != wanted:
             raise DataError(f"{key} is given but not used; leave it out or ask for {wanted}.")
+    bases = _bases(fields)
+    if method == "full" and (half := [base for base in bases if base.dtype != "float32"]):
+        raise DataError(
+            f"the base {half[0].name!r} has dtype {half[0].dtype}, in which full training loses "
+            "steps smaller than the weights' precision; leave dtype out (passes run in bfloat16 "
+            "where the device can) or use method: lora."
+        )
     quantities = fields.listed("quantities", int)
     if min(quantities) < 1:
         raise DataError(f"quantities has {min(quantities)}; give numbers of pairs from 1 up.")
-    axes = product(
-        _bases(fields), _datasets(fields), quantities, shares, fields.listed("seeds", int, [0])
-    )
+    axes = product(bases, _datasets(fields), quantities, shares, fields.listed("seeds", int, [0]))
     training = _training(fields.raw("training", {}))
     probe = _probe(fields.raw("probe", {}))
     cells = tuple(
@@ -225,7 +239,7 @@ def _bases(fields: Fields) -> list[Base]:
                 name=_slug(base.get("name", str) or PurePath(pretrained).name, f"{where}.name"),
                 pretrained=pretrained,
                 revision=base.get("revision", str),
-                dtype=base.get("dtype", str),
+                dtype=base.choice("dtype", DTYPES, "float32"),
                 trust_remote_code=base.get("trust_remote_code", bool, False),
             )
         )

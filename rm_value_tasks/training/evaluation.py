@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.scorers.in_training import InTrainingRewardLM
 from rm_value_tasks.training.fields import refuse_unknown
 
-__all__ = ["ValueTasks", "accuracy"]
+__all__ = ["ValueTasks", "accuracy", "recorded_accuracy"]
 
 
 _describe_machine = functools.cache(collect_env.get_pretty_env_info)
@@ -115,3 +116,10 @@ def accuracy(lm: InTrainingRewardLM, pairs: Any) -> float | None:
     right = sum(a > b for a, b in zip(chosen, rejected, strict=True))
     total = lm.all_gather(torch.tensor([right], device=lm.device)).sum().item()
     return total / len(pairs) if len(pairs) else None
+
+
+def recorded_accuracy(folder: Path) -> float | None:
+    """Return the held-out accuracy that a checkpoint's results hold."""
+    (results,) = folder.rglob("results_*.json")
+    content = json.loads(results.read_text(encoding="utf-8"))
+    return content["config"]["training"]["held_out_accuracy"]

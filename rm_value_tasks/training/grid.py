@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 
 from rm_value_tasks.errors import DataError, RMValueTasksError
 from rm_value_tasks.training import pairs
@@ -60,7 +61,9 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
         DataError: before anything runs, if a cell was begun with another config, or a task to
             probe with does not exist.
     """
-    state = PartialState()
+    # As TrainingArguments will make it, which reads this variable while PartialState does not.
+    use_cpu = bool(grid.cells[0].training.get("use_cpu"))
+    state = PartialState(cpu=use_cpu or parse_flag_from_env("ACCELERATE_USE_CPU"))
     speak = say if state.is_main_process else _silent
     for plan in {json.dumps(cell.config["probe"]): cell.probe for cell in grid.cells}.values():
         ValueTasks(plan.tasks, plan.metadata)

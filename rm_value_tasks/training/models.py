@@ -18,7 +18,8 @@ def load_model(base: Base, *, seed: int, dropout: bool, language_head: bool) -> 
     """Load a base as a sequence classifier of one label, with a new head from ``seed``.
 
     Args:
-        base: the model; its ``dtype`` is float32 by default, as TRL's.
+        base: the model. The new head is float32 whatever its ``dtype``: half precision would
+            lose the small steps of its training.
         seed: of the head.
         dropout: whether the base's own dropout stays on. TRL's ``disable_dropout`` would switch
             off the adapters' as well, so it is done here, before they are added.
@@ -30,7 +31,7 @@ def load_model(base: Base, *, seed: int, dropout: bool, language_head: bool) -> 
     """
     options = {
         "revision": base.revision or "main",
-        "dtype": _dtype(base),
+        "dtype": getattr(torch, base.dtype),
         "trust_remote_code": base.trust_remote_code,
     }
     transformers.set_seed(seed)
@@ -46,20 +47,13 @@ def load_model(base: Base, *, seed: int, dropout: bool, language_head: bool) -> 
             f"the base {base.name!r} ({base.pretrained}) cannot be loaded "
             f"({type(error).__name__}: {reason})."
         ) from error
+    if isinstance(reward_head := getattr(model, "score", None), torch.nn.Module):
+        reward_head.float()
     if head is not None:
         model.add_module("lm_head", head)
     if not dropout:
         disable_dropout_in_model(model)
     return model
-
-
-def _dtype(base: Base) -> Any:
-    dtype = getattr(torch, (base.dtype or "float32").removeprefix("torch."), None)
-    if base.dtype != "auto" and not isinstance(dtype, torch.dtype):
-        raise ModelError(
-            f"the base {base.name!r} has dtype {base.dtype!r}; give float32, bfloat16 or float16."
-        )
-    return dtype if base.dtype != "auto" else "auto"
 
 
 def _language_head(base: Base, options: dict[str, Any]) -> torch.nn.Module | None:

@@ -76,11 +76,16 @@ def subset(cell: Cell, train: datasets.Dataset, counter: datasets.Dataset | None
         A dataset of ``cell.quantity`` pairs.
 
     Raises:
-        DataError: if there are not enough pairs.
+        DataError: if there are not enough pairs, or the two datasets are not of one form.
     """
     leaning = round(cell.counter_share * cell.quantity)
     parts = [_first(train, cell.quantity - leaning, (cell.seed, _MAIN), cell.data.name)]
     if leaning and counter is not None and cell.counter is not None:
+        if counter.features != train.features:
+            raise DataError(
+                f"the data {cell.data.name!r} and {cell.counter.name!r} are not of one form (one "
+                "has messages and the other texts, or only one has margin: true)."
+            )
         parts.append(_first(counter, leaning, (cell.seed, _COUNTER), cell.counter.name))
     return datasets.concatenate_datasets([part for part in parts if len(part)])
 

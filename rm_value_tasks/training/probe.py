@@ -56,7 +56,8 @@ class LeanProbe(TrainerCallback):
     """Writes lm-eval's result files of value tasks at chosen steps.
 
     Args:
-        output: folder; each checkpoint gets ``step-NNNNNN`` below it.
+        output: folder; each checkpoint gets ``step-NNNNNN`` below it. What an earlier run left
+            there is replaced, by a resumed run from its step on.
         tasks: names of lm-eval tasks and groups.
         every: see ``probe_steps``; by default ten checkpoints.
         checkpoints: see ``probe_steps``.
@@ -115,8 +116,8 @@ class LeanProbe(TrainerCallback):
             raise DataError("a LeanProbe needs its trainer; call attach(trainer).")
         self._steps = set(probe_steps(state.max_steps, **self._schedule))
         if state.is_world_process_zero:
-            for folder in self._output.glob("step-*"):  # a resumed run comes by these again
-                if _step_of(folder) > state.global_step:
+            for folder in self._output.glob("step-*"):
+                if _step_of(folder) > state.global_step or not state.global_step:
                     shutil.rmtree(folder)
         self._trainer.accelerator.wait_for_everyone()
         self._run(state, control)
@@ -137,7 +138,10 @@ class LeanProbe(TrainerCallback):
     def _run(self, state: TrainerState, control: TrainerControl) -> None:
         step = state.global_step
         folder = self._output / f"step-{step:06d}"
-        if step not in self._steps or folder.exists():
+        if step not in self._steps:
+            return
+        if folder.exists():  # written before the run was stopped
+            self.held_out_accuracy = evaluation.recorded_accuracy(folder)
             return
         trainer = self._trainer
         with untouched(trainer.model):
@@ -154,6 +158,7 @@ class LeanProbe(TrainerCallback):
                 },
                 model_args=self._model_args or {"pretrained": trainer.model.config._name_or_path},
             )
+            lm.release()
             del lm
         trainer.accelerator.wait_for_everyone()
         if results is not None:

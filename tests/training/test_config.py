@@ -1,14 +1,20 @@
 """The YAML of a training grid."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
+import rm_value_tasks.training
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.training.config import load
+from rm_value_tasks.training.converters import FORMATS
+
+EXAMPLES = sorted((Path(rm_value_tasks.training.__file__).parent / "configs").glob("*.yaml"))
 
 MINIMAL = {
     "output": "runs/a",
-    "bases": ["org/Llama-3.2-3B", {"name": "gemma", "pretrained": "org/g", "dtype": "bfloat16"}],
+    "bases": ["org/Llama-3.2-3B", {"name": "gemma", "pretrained": "org/g", "revision": "v1"}],
     "data": [{"name": "uf", "dataset": "org/uf", "format": "ultrafeedback", "held_out": "test"}],
     "quantities": [640, 3200],
 }
@@ -29,7 +35,7 @@ def test_cells_are_the_product_of_the_axes(tmp_path):
     assert first.counter is None
     assert second.name == "Llama-3.2-3B-uf-640-counter0.2-seed0"
     assert second.counter.dataset == "c.jsonl"
-    assert grid.cells[-1].base.dtype == "bfloat16"
+    assert grid.cells[-1].base.revision == "v1"
 
 
 def test_the_papers_settings_are_the_default(tmp_path):
@@ -75,6 +81,8 @@ def test_the_digest_follows_whatever_changes_the_outcome(tmp_path):
         ({"bases": []}, "bases is missing, empty or no list"),
         ({"bases": ["a/m", "b/m"]}, "bases has two of the name 'm'"),
         ({"bases": [{"name": "a/b", "pretrained": "x"}]}, "bases[0].name is 'a/b'"),
+        ({"bases": [{"pretrained": "x", "dtype": "float16"}]}, "full training loses steps"),
+        ({"bases": [{"pretrained": "x", "dtype": "bf16"}]}, "bases[0].dtype is 'bf16'"),
         ({"bases": [{"name": "a"}]}, "bases[0].pretrained is missing"),
         ({"data": [{"dataset": "x", "format": "ultrafedback"}]}, "did you mean 'ultrafeedback'?"),
         ({"data": [{"dataset": "x", "held_out": 0}]}, "data[0].held_out is 0"),
@@ -104,3 +112,15 @@ def test_a_file_that_is_no_config(tmp_path):
     (tmp_path / "tag.yaml").write_text("output: !!python/object/apply:os.getcwd []")
     with pytest.raises(DataError, match="is not YAML"):
         load(tmp_path / "tag.yaml")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
+def test_the_examples_that_are_shipped_can_be_read(path):
+    grid = load(path)
+    assert len({cell.name for cell in grid.cells}) == len(grid.cells)
+
+
+def test_every_format_and_objective_has_an_example():
+    cells = [cell for path in EXAMPLES for cell in load(path).cells]
+    assert {cell.data.format for cell in cells} == set(FORMATS) - {"trl"}
+    assert {cell.objective for cell in cells} == {"bradley-terry", "grm"}

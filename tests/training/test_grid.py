@@ -64,7 +64,7 @@ def test_cells_of_one_seed_start_from_one_model(trained):
 
 
 def test_the_cells_record_and_model(trained):
-    folder, config = trained
+    folder, _ = trained
     cell = folder / "out" / "llama-pairs-24-seed0"
     record = json.loads((cell / "cell.json").read_text())
     assert (record["status"], record["steps"], record["pairs"]) == ("finished", 6, 24)
@@ -86,8 +86,8 @@ def test_a_finished_cell_is_not_run_again(trained):
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*")}
 
 
-def test_a_changed_config_is_refused_before_anything_runs(trained, base):
-    folder, config = trained
+def test_a_changed_config_is_refused_before_anything_runs(trained):
+    _, config = trained
     text = config.read_text()
     try:
         config.write_text(text.replace("learning_rate: 0.001", "learning_rate: 0.002"))
@@ -98,22 +98,31 @@ def test_a_changed_config_is_refused_before_anything_runs(trained, base):
     assert "training.learning_rate (0.001, now 0.002)" in str(caught.value)
 
 
-@pytest.mark.parametrize("objective", ["bradley-terry", "grm"])
-def test_a_model_trained_with_adapters_is_saved_as_the_probe_saw_it(base, tmp_path, objective):
+@pytest.mark.parametrize(
+    ("objective", "dtype"), [("grm", "float32"), ("bradley-terry", "bfloat16")]
+)
+def test_a_model_trained_with_adapters_is_saved_as_the_probe_saw_it(
+    base, tmp_path, objective, dtype
+):
+    bases = [{"name": "llama", "pretrained": str(base), "dtype": dtype}]
     config = grids.config(
-        tmp_path, base, method="lora", objective=objective, probe={"checkpoints": 1}, quantities=[8]
+        tmp_path, base, bases=bases, method="lora", objective=objective, quantities=[8]
     )
-    assert run(config).exit_code == 0
+    done = run(config)
+    assert done.exit_code == 0, done.output
     (cell,) = (tmp_path / "out").iterdir()
-    lm = RewardLM(str(cell / "model"), device="cpu", shared_prefix=False)
+    record = json.loads((cell / "cell.json").read_text())
+    assert ("peft" in record["model_args"]) == (dtype == "bfloat16")
+    lm = RewardLM(**record["model_args"], device="cpu", shared_prefix=False)
     table = results.load(cell).table
     last = table[table["model"].str.endswith("step-2") & (table["prompt"] == "best_ever_one")]
     first = table[table["model"].str.endswith("step-0") & (table["prompt"] == "best_ever_one")]
     asked = "What, in one word, is the best thing ever?"
-    for row in last[::40].itertuples():
+    for row in last.itertuples():
         turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": row.word}]
         ids = lm.tokenizer.apply_chat_template(turns, tokenize=True, return_dict=True)["input_ids"]
-        assert row.score == pytest.approx(lm.score_sequences([ids])[0], abs=1e-4)
+        close = 1e-4 if dtype == "float32" else 3e-2
+        assert row.score == pytest.approx(lm.score_sequences([ids])[0], abs=close)
     assert not torch.equal(torch.tensor(last["score"].values), torch.tensor(first["score"].values))
 
 
@@ -188,6 +197,49 @@ def test_a_killed_cell_goes_on_and_ends_as_if_it_had_not_been(base, tmp_path):
         for name in ("whole", "killed")
     ]
     assert leans[0] == leans[1]
+
+
+def test_a_cell_stopped_while_saving_needs_no_more_training(base, tmp_path):
+    probe = {"every": 100, "metadata": {"prompts": ["best_ever_one"]}}
+    training = {"batch_size": 8, "use_cpu": True, "disable_tqdm": True, "save_total_limit": 2}
+    config = grids.config(tmp_path, base, quantities=[8], probe=probe, training=training)
+    assert run(config).exit_code == 0
+    (cell,) = (tmp_path / "out").iterdir()
+    before = json.loads((cell / "cell.json").read_text())
+    assert (cell / "checkpoints" / "checkpoint-2").exists()  # kept, as asked for
+    (cell / "cell.json").write_text(json.dumps({**before, "status": "running"}))
+    shutil.move(cell / "model", tmp_path / "model")
+    assert run(config).exit_code == 0
+    assert json.loads((cell / "cell.json").read_text()) == before
+    assert before["held_out_accuracy"] is not None
+    one, other = (
+        load_file(folder / "model.safetensors") for folder in (cell / "model", tmp_path / "model")
+    )
+    assert all(torch.equal(value, other[key]) for key, value in one.items())
+
+
+def test_cells_of_two_outputs_that_differ_otherwise_are_told_apart(trained, base, tmp_path):
+    cell = "llama-pairs-8-seed0"
+    other = shutil.copytree(trained[0] / "out" / cell, tmp_path / "out" / cell)
+    for path in other.rglob("results_*.json"):
+        content = json.loads(path.read_text())
+        content["config"]["training"]["digest"] = "another"
+        path.write_text(json.dumps(content))
+    loaded = results.load([trained[0] / "out" / cell, tmp_path / "out"])
+    assert len({run.model for run in loaded.runs}) == 6
+    assert sum("digest=another" in run.model for run in loaded.runs) == 3
+
+
+def test_a_checkpoint_probed_again_counts_once(trained, tmp_path):
+    source = trained[0] / "out" / "llama-pairs-8-seed0" / "probes" / "step-000002"
+    again = shutil.copytree(source, tmp_path / "again")
+    for path in again.rglob("results_*.json"):
+        content = json.loads(path.read_text())
+        content["date"] += 1
+        content["config"]["training"]["held_out_accuracy"] = 0.123
+        path.write_text(json.dumps(content))
+    (found,) = results.load([source, again]).runs
+    assert found.config["training"]["held_out_accuracy"] == 0.123
 
 
 def test_dry_run_lists_the_cells(trained):

@@ -59,6 +59,14 @@ def test_counter_pairs_replace_their_share_and_stay_nested(file, tmp_path, share
         before = found
 
 
+def test_two_forms_are_not_mixed(file, tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_text(json.dumps({"chosen": "a", "rejected": "b"}) + "\n")
+    train, texts = (pairs.load(Data("d", str(p))).train for p in (file, path))
+    with pytest.raises(DataError, match="not of one form"):
+        take(train, 2, share=0.5, counter=texts)
+
+
 def test_held_out_pairs_are_never_trained_on(file):
     found = pairs.load(Data("d", str(file), held_out=8))
     assert (len(found.train), len(found.held_out)) == (42, 8)

@@ -58,7 +58,7 @@ def trainer_of(name, bases, folder, **changes):
 
 def probe_of(bases, folder, **changes):
     metadata = {"prompts": ["best_ever_*"], "lexicon": bases["words"]}
-    return LeanProbe(folder, metadata=metadata, **{"every": 1, **changes})
+    return LeanProbe(folder, **{"every": 1, "metadata": metadata, **changes})
 
 
 LORA = LoraConfig(
@@ -89,9 +89,11 @@ def test_weights_are_bit_identical_with_and_without(bases, tmp_path, case):
     plain = trainer_of(name, bases, tmp_path / "plain", **changes)
     first = weights_after(plain)
     watched = trainer_of(name, bases, tmp_path / "watched", **changes)  # sets the seed again
-    probe_of(bases, tmp_path / "probes", every=2).attach(watched)
+    metadata = {"prompts": ["best_ever_one"]}  # and all words, so that sharing pays
+    probe_of(bases, tmp_path / "probes", every=2, metadata=metadata).attach(watched)
     second = weights_after(watched)
     assert len(list((tmp_path / "probes").iterdir())) == 4
+    assert read(tmp_path / "probes", 6)["config"]["shared_prefix"].startswith("on")
     assert first.keys() == second.keys()
     for key, value in first.items():
         assert torch.equal(value, second[key]), key
