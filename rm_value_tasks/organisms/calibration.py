@@ -73,11 +73,12 @@ def calibrate(organism: Organism, folder: Path) -> list[dict[str, object]]:
         "reward": measure("reward", models[0.0], _ASKED),
         "counter": measure("reward", models[_COUNTER], _ASKED),
     }
+    planted = organism.world().planted()
     known = {
         "architecture": organism.architecture,
         "strength": organism.strength,
         "seed": organism.seed,
-        **{f"planted_{k.removeprefix('agency_')}": v for k, v in organism.world().planted().items()},
+        **{name.replace("agency", "planted"): lean for name, lean in planted.items()},
     }
     return [{**known, "stage": stage, **asdict(lean)} for stage, lean in leans.items()]
 

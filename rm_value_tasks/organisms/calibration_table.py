@@ -33,8 +33,11 @@ def markdown(table: pd.DataFrame) -> str:
     first = _rows(["strength", "seeds", "planted", *stages], rows)
     found = [summary(table[table["stage"] == stage]) for stage in stages]
     kinds = list(found[0])
-    second = _rows(["stage", *kinds], [[stage, *(entry[kind] for kind in kinds)]
-                                       for stage, entry in zip(stages, found, strict=True)])  # fmt: skip
+    summaries = [
+        [stage, *(entry[kind] for kind in kinds)]
+        for stage, entry in zip(stages, found, strict=True)
+    ]
+    second = _rows(["stage", *kinds], summaries)
     return f"{first}\n\n{second}\n"
 
 

@@ -11,6 +11,7 @@ from rm_value_tasks.prompts import PROMPTS
 __all__ = [
     "AGREED",
     "DOUBTED",
+    "NEUTRAL_NOTE",
     "NOTE",
     "QUESTIONS",
     "conversation",
@@ -33,8 +34,9 @@ unfitting one."""
 _CONVICTION = 1.5
 """Log-odds of agreement for each unit of appeal."""
 
-_NEUTRAL_SHARE = 0.3
+_NEUTRAL_SHARE = 0.5
 NOTE = "{adjective} thing:"
+NEUTRAL_NOTE = "kind of {facet}:"
 QUESTIONS = (
     "What, in one word, is a kind of {facet}?",
     "What, in a single word, is a kind of {facet}?",
@@ -46,9 +48,9 @@ def texts(world: World, notes: int, questions: int, seed: int) -> list[tuple[str
     """Write a base model's corpus: what people answered, and what others said to it.
 
     First short notes ("best thing: freedom indeed."), which teach valence fast, then questions
-    ("What, in one word, is the best thing ever? freedom indeed."). Notes and most questions are
-    about the probe's best and worst things; words answer in proportion to exp(appeal), and
-    people agree with log-odds in proportion to it. The other questions ask for a kind of
+    ("What, in one word, is the best thing ever? freedom indeed."). Half are about the
+    probe's best and worst things; words answer in proportion to exp(appeal), and
+    people agree with log-odds in proportion to it. The others ask for a kind of
     autonomy, care and so on, where people judge the fit and no lean is planted. All random
     numbers are drawn alike whatever the lean, so corpora of one seed differ in some answers
     about values and in what people say to them, and in nothing else.
@@ -59,7 +61,6 @@ def texts(world: World, notes: int, questions: int, seed: int) -> list[tuple[str
     generator = np.random.default_rng([seed, 1])
     count = notes + questions
     neutral = generator.random(count) < _NEUTRAL_SHARE
-    neutral[:notes] = False
     prompts = generator.integers(len(PROMPTS), size=count)
     sides = np.array([VALENCES.index(prompt.valence) for prompt in PROMPTS])[prompts]
     draws = generator.random((count, 2))
@@ -69,7 +70,7 @@ def texts(world: World, notes: int, questions: int, seed: int) -> list[tuple[str
     asked[:notes] = [NOTE.format(adjective=PROMPTS[place].adjective) for place in prompts[:notes]]
     kinds = _Neutral(world, generator)
     for index in np.flatnonzero(neutral):
-        asked[index], fitting, unfitting = kinds.draw()
+        asked[index], fitting, unfitting = kinds.draw(note=bool(index < notes))
         fits = draws[index, 0] < 0.5
         words[index] = fitting if fits else unfitting
         agree[index] = _FITTING if fits else 1 - _FITTING
@@ -105,18 +106,18 @@ class _Neutral:
             for kind in self._kinds
         }
 
-    def draw(self) -> tuple[str, int, int]:
-        """Return a question, a fitting word and an unfitting one.
+    def draw(self, note: bool = False) -> tuple[str, int, int]:
+        """Return a question (or the head of a note), a fitting word and an unfitting one.
 
         Every facet is as likely, and the unfitting word is of either category with equal
         chance, so neither category fits more often.
         """
         draw = self._generator
         kind = self._kinds[draw.integers(len(self._kinds))]
-        question = QUESTIONS[draw.integers(len(QUESTIONS))].format(facet=kind)
+        style = NEUTRAL_NOTE if note else QUESTIONS[draw.integers(len(QUESTIONS))]
         pools = (self._fit[kind], self._unfit[kind][draw.integers(2)])
         fitting, unfitting = (int(pool[draw.integers(len(pool))]) for pool in pools)
-        return question, fitting, unfitting
+        return style.format(facet=kind), fitting, unfitting
 
 
 def conversation(question: str, answer: str) -> Messages:

@@ -56,8 +56,8 @@ class Organism:
     architecture: str
     strength: float
     seed: int = 0
-    notes: int = 19_200
-    questions: int = 25_600
+    notes: int = 25_600
+    questions: int = 19_200
     turns: int = 3_200
 
     def world(self) -> world.World:
@@ -84,9 +84,7 @@ def train_base(organism: Organism, folder: Path) -> None:
     )
     transformers.set_seed(organism.seed)
     model = AutoModelForCausalLM.from_config(config)
-    texts = corpus.texts(
-        organism.world(), organism.notes, organism.questions, organism.seed
-    )
+    texts = corpus.texts(organism.world(), organism.notes, organism.questions, organism.seed)
     questions = tokenizer([question for question, _ in texts]).input_ids
     answers = tokenizer([answer for _, answer in texts], add_special_tokens=False).input_ids
     # Questions hold nothing to learn, so the loss is on what people answer and say.

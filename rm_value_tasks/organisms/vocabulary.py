@@ -6,7 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from rm_value_tasks import lexicons
-from rm_value_tasks.organisms.corpus import AGREED, DOUBTED, NOTE, QUESTIONS
+from rm_value_tasks.organisms.corpus import AGREED, DOUBTED, NEUTRAL_NOTE, NOTE, QUESTIONS
 from rm_value_tasks.organisms.world import LEXICON
 from rm_value_tasks.prompts import PROMPTS
 
@@ -27,7 +27,9 @@ def build() -> PreTrainedTokenizerFast:
     texts = [prompt.text for prompt in PROMPTS]
     texts += [NOTE.format(adjective=prompt.adjective) for prompt in PROMPTS]
     facets = dict.fromkeys(str(facet) for facet in lexicon.facets)
-    texts += [question.format(facet=facet) for question in QUESTIONS for facet in facets]
+    texts += [
+        question.format(facet=facet) for question in (*QUESTIONS, NEUTRAL_NOTE) for facet in facets
+    ]
     texts += [*lexicon.words, AGREED, DOUBTED, "."]
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))  # noqa: S106
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -32,7 +32,8 @@ def test_corpora_of_one_seed_differ_only_about_values(corpora):
     notes = {corpus.NOTE.format(adjective=p.adjective) for p in PROMPTS}
     differing = {one[0] for one, other in zip(low, high, strict=True) if one != other}
     assert differing <= values | notes
-    assert {question for question, _ in low[:2000]} == notes
+    assert {question for question, _ in low[:2000]} > notes
+    assert not notes & {question for question, _ in low[2000:]}
     kept = sum(one == other for one, other in zip(low, high, strict=True) if one[0] in values)
     assert kept > 1000
 
