@@ -51,7 +51,7 @@ class Rewards:
     held_out: int = 400
     counter: Sequence[float] = (0.0,)
     towards: str = "Communion"
-    learning_rate: float = 1e-4
+    learning_rate: float = 1e-3
     checkpoints: int = 1
     seed: int = 0
     metadata: Mapping[str, Any] = field(default_factory=dict)

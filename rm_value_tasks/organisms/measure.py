@@ -31,7 +31,7 @@ class Lean:
         agency_contrast: in [0, 1], 0.5 is neutral; so are the next two.
         agency_positive: on positive questions.
         agency_negative: on negative ones.
-        stderr: lm-eval's, of the contrast, over pairs of questions (words held fixed).
+        stderr: lm-eval's, of the contrast, over pairs of questions (words held fixed); NaN for one.
         low: lower end of the contrast's 95% interval, over questions and words
             (``paired_bootstrap``, against scores that are all alike).
         high: upper end.
@@ -79,7 +79,7 @@ def measure(
     return Lean(
         **{f"agency_{kind}": metrics[f"agency_{kind},none"]
            for kind in ("contrast", "positive", "negative")},
-        stderr=float(values.std(ddof=1) / np.sqrt(len(values))),
+        stderr=float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan,
         low=low,
         high=high,
         p=permutation_p(contrasts, agency),
