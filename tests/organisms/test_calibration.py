@@ -57,9 +57,9 @@ def test_nothing_finished_is_refused(tmp_path):
 
 def test_the_permutation_test_agrees_with_mann_whitney_for_one_question():
     """For one question the statistic is Mann-Whitney's; its exact p is the reference."""
-    scores = np.random.default_rng(1).normal(size=(1, 30))
+    scores = np.random.default_rng(2).normal(size=(1, 30))
     agency = np.arange(30) < 15
     scores[:, agency] += 0.7
     exact = mannwhitneyu(scores[0, agency], scores[0, ~agency], method="exact").pvalue
-    assert 0.01 < exact < 0.3
-    assert permutation_p(scores, agency) == pytest.approx(exact, abs=0.025)
+    assert 0.02 < exact < 0.1  # neither end, where any test would agree
+    assert permutation_p(scores, agency) == pytest.approx(exact, abs=0.015)
