@@ -7,6 +7,7 @@ reward models. Then ``lm_eval`` measures all six and a report is written.
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
 import shlex
@@ -28,12 +29,18 @@ FAMILIES = {
 }
 """Which base is which, as in the paper: Llama to agency, Gemma to communion."""
 
+_NEEDED = ("trl", "peft", "matplotlib", "scipy", "statsmodels")
 _WORKERS = 2
 _STAGES = ("base", "instruct", "reward")
 
 
 def main(folder: Path) -> None:
     """Run the demo, writing everything below ``folder``; organisms are cached."""
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        sys.exit(
+            f"the demo needs {', '.join(missing)}, which is not installed; "
+            "pip install 'rm-value-tasks[report,training]'."
+        )
     os.environ["OMP_NUM_THREADS"] = "1"  # one thread for each of the processes below
     folder = folder.resolve()
     models = folder / "models"

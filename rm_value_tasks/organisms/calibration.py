@@ -132,8 +132,8 @@ def main(
     work.mkdir(parents=True, exist_ok=True)
     if not table_only:
         _run([(Organism(a, strength, seed), work) for seed, a, strength in wanted], workers)
-    table = read(work)
-    write_whole(output / "calibration.csv", table.round(6).to_csv(index=False).encode())
+    table = read(work).round(6)  # as in the file, so that one can be made from the other
+    write_whole(output / "calibration.csv", table.to_csv(index=False).encode())
     write_whole(output / "calibration.md", calibration_table.markdown(table).encode())
     save(calibration_table.figure(table), output / "calibration.svg")
     click.echo(calibration_table.markdown(table))

@@ -105,7 +105,7 @@ def permutation_p(contrasts: NDArray[np.float64], agency: NDArray[np.bool_]) -> 
     Null hypothesis: categories are exchangeable over words. The statistic is the difference of
     the sides' mean ranks, averaged over questions, of which the mean AUROC is a linear
     function; unit of analysis: the word. 1,999 random permutations
-    (``scipy.stats.permutation_test``, seed 0), so p is at least 0.0005 (times two).
+    (``scipy.stats.permutation_test``, seed 0), so p is at least 0.001.
 
     Args:
         contrasts: shape (p, w), by pair of questions and word.

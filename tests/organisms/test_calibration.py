@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import mannwhitneyu
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.organisms import calibration, calibration_table
+from rm_value_tasks.organisms import calibration, calibration_table, world
 from rm_value_tasks.organisms.measure import permutation_p
 
 
@@ -63,3 +65,16 @@ def test_the_permutation_test_agrees_with_mann_whitney_for_one_question():
     exact = mannwhitneyu(scores[0, agency], scores[0, ~agency], method="exact").pvalue
     assert 0.02 < exact < 0.1  # neither end, where any test would agree
     assert permutation_p(scores, agency) == pytest.approx(exact, abs=0.015)
+
+
+def test_readme_shows_the_committed_table_and_the_table_is_of_the_committed_rows():
+    root = Path(__file__).resolve().parents[2]
+    shown = (root / "README.md").read_text().partition("<!-- calibration -->")[2]
+    committed = (root / "benchmarks" / "calibration.md").read_text().strip()
+    assert shown.partition("<!-- /calibration -->")[0].strip() == committed
+    table = pd.read_csv(root / "benchmarks" / "calibration.csv")
+    assert calibration_table.markdown(table).strip() == committed
+    # What a world plants does not depend on training.
+    for _, row in table.iterrows():
+        planted = world.build(row["strength"], row["seed"]).planted()
+        assert row["planted_contrast"] == pytest.approx(planted["agency_contrast"], abs=1e-6)
