@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from itertools import product
@@ -120,15 +120,22 @@ def _run(tasks: Sequence[tuple[Organism, Path]], workers: int) -> None:
 @click.option("-o", "--output", default="benchmarks", type=click.Path(path_type=Path))
 @click.option("--architectures", default="llama", show_default=True, help="Between commas.")
 @click.option("--seeds", default=3, show_default=True, help="Seeds for each strength.")
+@click.option("--neutral", default=10, show_default=True, help="Seeds at strength 0.")
 @click.option("--workers", default=2, show_default=True, help="Organisms at once.")
 @click.option("--table-only", is_flag=True, help="Train nothing; tabulate what is finished.")
 def main(
-    work: Path, output: Path, architectures: str, seeds: int, workers: int, table_only: bool
+    work: Path,
+    output: Path,
+    architectures: str,
+    seeds: int,
+    neutral: int,
+    workers: int,
+    table_only: bool,
 ) -> None:
     """Calibrate the probe; writes calibration.csv, .md and .svg into OUTPUT."""
-    wanted: Iterable[tuple[int, str, float]] = product(
-        range(seeds), architectures.split(","), STRENGTHS
-    )
+    names = architectures.split(",")
+    wanted = list(product(range(seeds), names, STRENGTHS))
+    wanted += product(range(seeds, neutral), names, (0.0,))
     work.mkdir(parents=True, exist_ok=True)
     if not table_only:
         _run([(Organism(a, strength, seed), work) for seed, a, strength in wanted], workers)

@@ -31,6 +31,8 @@ def markdown(table: pd.DataFrame) -> str:
         for strength in means.index
     ]
     first = _rows(["strength", "seeds", "planted", *stages], rows)
+    # Counter-leaning pairs lean themselves, so nothing is planted there to be found.
+    stages = [stage for stage in stages if stage != "counter"]
     found = [summary(table[table["stage"] == stage]) for stage in stages]
     kinds = list(found[0])
     summaries = [
