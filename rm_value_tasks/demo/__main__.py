@@ -14,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def _comparison(runs: Path) -> str:
     lines = [f"{'':26}" + "".join(f"{metric:>18}" for metric in metrics)]
     for name, organism in FAMILIES.items():
         planted = organism.world().planted()
-        rows = [("planted", planted)]
+        rows: list[tuple[str, Mapping[str, float]]] = [("planted", planted)]
         rows += [(stage, measured[f"{name}-{stage}"]) for stage in _STAGES]
         lines += [
             f"{name if row is rows[0] else '':18}{row[0]:>8}"

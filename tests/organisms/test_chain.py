@@ -16,7 +16,7 @@ from rm_value_tasks.organisms.measure import measure
 from rm_value_tasks.training import grid
 from rm_value_tasks.training.config import load
 
-QUICK = {"notes": 640, "questions": 320, "turns": 128}
+QUICK = {"notes": 320, "questions": 128, "turns": 64}
 
 
 @pytest.fixture(autouse=True)
