@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from rm_value_tasks.data.published_models import PUBLISHED_MODELS
-from rm_value_tasks.demo import tiny_model
 from rm_value_tasks.scorers.families import FAMILIES
 from tests.tiny_families import BUILT, TESTED
 
@@ -33,7 +32,6 @@ def folder(tmp_path_factory):
     """A folder that looks like the repository's root but is thrown away; runs in order."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "rm_value_tasks").symlink_to(ROOT / "rm_value_tasks")
-    tiny_model.build(folder / "demo-output" / "tiny-reward-model")
     return folder
 
 

@@ -1,7 +1,8 @@
-"""A reward model of a few thousand random weights, built on the spot."""
+"""``python -m rm_value_tasks.demo.tiny_model FOLDER``: a reward model of random weights."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -59,3 +60,7 @@ def build(folder: Path, seed: int = 0) -> Path:
     LlamaForSequenceClassification(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+if __name__ == "__main__":
+    print(build(Path(sys.argv[1])))
