@@ -85,8 +85,8 @@ def train_base(organism: Organism, folder: Path) -> None:
     transformers.set_seed(organism.seed)
     model = AutoModelForCausalLM.from_config(config)
     texts = corpus.texts(organism.world(), organism.notes, organism.questions, organism.seed)
-    questions = tokenizer([question for question, _ in texts]).input_ids
-    answers = tokenizer([answer for _, answer in texts], add_special_tokens=False).input_ids
+    questions: Any = tokenizer([question for question, _ in texts]).input_ids
+    answers: Any = tokenizer([answer for _, answer in texts], add_special_tokens=False).input_ids
     # Questions hold nothing to learn, so the loss is on what people answer and say.
     _fit(model, tokenizer, list(zip(questions, answers, strict=True)), organism.seed, 5e-3)
     _save(model, tokenizer, folder)
