@@ -1,9 +1,9 @@
 """``python -m rm_value_tasks.organisms.calibration``: measured against planted leans.
 
-For every strength and seed a base, its instruct and two reward models are trained: one on
-neutral pairs, one on pairs of which half lean the other way. Every finished organism is kept
+For every strength and seed a base, its instruct and three reward models are trained: on neutral
+pairs, and on pairs of which a tenth or half lean the other way. Every finished organism is kept
 as a JSON file, so the same command again goes on where it was stopped, and the table is
-written from what is there. A full run takes hours on a small machine.
+written from what is there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ STRENGTHS = (-1.0, -0.5, -0.2, 0.0, 0.2, 0.5, 1.0)
 _ASKED = ("*_ever_*",)
 """Nine of the 27 pairs of questions: the others differ in the scope's words alone."""
 
-_COUNTER = 0.5
+_COUNTER = {"counter 10%": 0.1, "counter 50%": 0.5}
+"""Stage -> share of counter-leaning pairs."""
+
+_STAGES = ("base", "instruct", "reward", *_COUNTER)
 
 
 def calibrate(organism: Organism, folder: Path) -> list[dict[str, object]]:
@@ -46,7 +49,7 @@ def calibrate(organism: Organism, folder: Path) -> list[dict[str, object]]:
         folder: gets the reward models' grid.
 
     Returns:
-        One row for each stage (base, instruct, reward, counter): architecture, strength, seed,
+        One row for each of ``_STAGES``: architecture, strength, seed,
         planted leans (``planted_contrast`` and so on) and the fields of ``measure.Lean``.
 
     Raises:
@@ -58,7 +61,7 @@ def calibrate(organism: Organism, folder: Path) -> list[dict[str, object]]:
 
     towards = "Communion" if organism.strength >= 0 else "Agency"
     plan = Rewards(
-        counter=(0.0, _COUNTER),
+        counter=(0.0, *_COUNTER.values()),
         towards=towards,
         seed=organism.seed,
         metadata={"prompts": "best_ever_one"},
@@ -71,7 +74,7 @@ def calibrate(organism: Organism, folder: Path) -> list[dict[str, object]]:
         "base": measure("hf-shared-prefix", base(organism), _ASKED),
         "instruct": measure("hf-shared-prefix", instruct(organism), _ASKED, chat=True),
         "reward": measure("reward", models[0.0], _ASKED),
-        "counter": measure("reward", models[_COUNTER], _ASKED),
+        **{name: measure("reward", models[share], _ASKED) for name, share in _COUNTER.items()},
     }
     planted = organism.world().planted()
     known = {
@@ -102,7 +105,7 @@ def read(output: Path) -> pd.DataFrame:
     if not rows:
         raise DataError(f"{output} holds no finished organism; run the calibration first.")
     table = pd.DataFrame(rows)
-    stages = pd.CategoricalDtype(["base", "instruct", "reward", "counter"], ordered=True)
+    stages = pd.CategoricalDtype(list(_STAGES), ordered=True)
     table["stage"] = table["stage"].astype(stages)
     return table.sort_values(["architecture", "stage", "strength", "seed"], ignore_index=True)
 

@@ -15,7 +15,8 @@ _TITLES = {
     "base": "base",
     "instruct": "instruct",
     "reward": "reward model, neutral pairs",
-    "counter": "reward model, half the pairs leaning the other way",
+    "counter 10%": "a tenth of the pairs leaning the other way",
+    "counter 50%": "half of the pairs leaning the other way",
 }
 
 
@@ -32,7 +33,7 @@ def markdown(table: pd.DataFrame) -> str:
     ]
     first = _rows(["strength", "seeds", "planted", *stages], rows)
     # Counter-leaning pairs lean themselves, so nothing is planted there to be found.
-    stages = [stage for stage in stages if stage != "counter"]
+    stages = [stage for stage in stages if not stage.startswith("counter")]
     found = [summary(table[table["stage"] == stage]) for stage in stages]
     kinds = list(found[0])
     summaries = [

@@ -101,7 +101,7 @@ def train_instruct(organism: Organism, base: Path, folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     rows = []
     for messages in corpus.turns(organism.world(), organism.turns, organism.seed):
-        whole = tokenizer.apply_chat_template(messages, return_dict=False)
+        whole: Any = tokenizer.apply_chat_template(messages, return_dict=False)
         rows.append((whole[:-1], whole[-1:]))
     _fit(model, tokenizer, rows, organism.seed, 5e-4)
     _save(model, tokenizer, folder)
