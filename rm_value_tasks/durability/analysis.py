@@ -78,13 +78,12 @@ def durability(
     across = tuple(key for key in SETTING if key != "quantity")
     along = settings(table)
     over = settings(finals(table), across)
-    curves = [
-        *_curves(along, draws, "pairs_seen", "preference pairs seen", after),
-        *_curves(over, draws, "quantity", "preference pairs trained on", after),
-    ]
+    training = list(_curves(along, draws, "pairs_seen", "preference pairs seen", after))
+    finished = _curves(over, draws, "quantity", "preference pairs trained on", after)
     by = metric.rpartition("_")[2]
     moves = [
-        word_moves(results, task, own, by).rename_axis("word").reset_index()
+        word_moves(results, task, own, by, since=_arisen(training, name))
+        .rename_axis("word").reset_index()
         .assign(setting=name, base=base)
         for name, rows in along
         for base, own in rows.groupby("base", sort=True)
@@ -93,7 +92,7 @@ def durability(
         metric=metric,
         checkpoints=_named(along),
         finals=_named(over),
-        curves=tuple(curves),
+        curves=(*training, *finished),
         moves=pd.concat(moves, ignore_index=True),
     )
 
@@ -107,6 +106,12 @@ def _curves(
             # One finished quantity is the last point of its own training curve again.
             if len(gaps.table) > (1 if by == "quantity" else 0):
                 yield Curve(setting, axis, gaps, fit_decay(gaps, after))
+
+
+def _arisen(curves: list[Curve], setting: str) -> float:
+    """When the setting's gaps had arisen: the last start of its curves; 0 if none did."""
+    starts = [curve.decay.start for curve in curves if curve.setting == setting]
+    return max((start for start in starts if start > 0), default=0.0)
 
 
 def _named(parts: list[tuple[str, pd.DataFrame]]) -> pd.DataFrame:

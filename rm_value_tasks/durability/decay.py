@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from rm_value_tasks.durability.gaps import Gaps
@@ -30,6 +31,7 @@ class Decay:
         half_life: ln 2 / rate in preference pairs; infinite where the rate is not positive.
         half_life_low: from ``rate_high``.
         half_life_high: from ``rate_low``; infinite where that is not positive.
+        start: pairs at which the gap had arisen and the fit begins; NaN with ``no gap``.
     """
 
     status: str
@@ -40,6 +42,7 @@ class Decay:
     half_life: float = float("nan")
     half_life_low: float = float("nan")
     half_life_high: float = float("nan")
+    start: float = float("nan")
 
 
 def fit_decay(gaps: Gaps, after: float = 0) -> Decay:
@@ -49,26 +52,41 @@ def fit_decay(gaps: Gaps, after: float = 0) -> Decay:
     the rate is the percentile interval of fits to the resampled gaps. Rates may be negative (a
     growing gap), so that "no decay" lies inside the range and not at its end.
 
+    A score head is random before training, so a gap must arise before it can fade: the fit
+    begins at the first gap whose interval leaves out zero. Of gaps that hardly stand out this
+    picks a high one to begin with, which makes decay look faster; ``after`` sets the start
+    without looking.
+
     Args:
         gaps: of ``gaps_of``.
-        after: gaps at or below this many pairs are left out; 0 leaves out the untrained
-            model, whose score head is random.
+        after: gaps at or below this many pairs are left out.
 
     Returns:
-        The fit; ``too few`` with fewer than three gaps.
+        The fit; ``no gap`` where none stands out, ``too few`` with fewer than three from there.
     """
-    kept = gaps.table["pairs"].to_numpy(float) > after
+    pairs = gaps.table["pairs"].to_numpy(float)
+    stands_out = (gaps.table["low"] > 0) | (gaps.table["high"] < 0)
+    arisen = pairs[(pairs > after) & stands_out.to_numpy()]
+    if not len(arisen):
+        known = gaps.table[pairs > after]
+        at_end = f": {_at(known.iloc[-1])}" if len(known) else ""
+        return Decay("no gap", f"there is no gap told apart from none to wash out{at_end}.")
+    kept = pairs >= arisen[0]
     table, drawn = gaps.table[kept], gaps.draws[kept]
     if len(table) < 3:
-        return Decay("too few", f"{len(table)} gaps after training began; a fit needs three.")
+        return Decay(
+            "too few",
+            f"{_at(table.iloc[-1])}; a fit needs three gaps from the first that stands out on, "
+            f"and there are {len(table)}.",
+            start=arisen[0],
+        )
     n = table["pairs"].to_numpy(float)
     weights = 1 / np.maximum(drawn.var(axis=1), 1e-12)
     rate = float(rates(n, table["gap"], weights)[0])
     low, high = np.quantile(rates(n, drawn.T, weights), [0.025, 0.975])
-    numbers = (rate, float(low), float(high))
     lives = (_half_life(rate), _half_life(high), _half_life(low))
-    status, sentence = _verdict(gaps, kept, lives)
-    return Decay(status, sentence, *numbers, *lives)
+    status, sentence = _verdict(table, lives)
+    return Decay(status, sentence, rate, float(low), float(high), *lives, start=arisen[0])
 
 
 def rates(n: ArrayLike, gaps: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
@@ -100,38 +118,33 @@ def _half_life(rate: float) -> float:
     return float(np.log(2) / rate) if rate > 0 else float("inf")
 
 
-def _verdict(
-    gaps: Gaps, kept: NDArray[np.bool_], lives: tuple[float, float, float]
-) -> tuple[str, str]:
-    rows = gaps.table[kept]
-    first, last = rows.iloc[0], rows.iloc[-1]
+def _verdict(table: pd.DataFrame, lives: tuple[float, float, float]) -> tuple[str, str]:
+    first, last = table.iloc[0], table.iloc[-1]
     life, life_low, life_high = lives
-    until = f"{last['pairs']:,.0f} pairs"
-    at_end = f"at {until} the gap is {_interval(last)}"
-    if first["low"] <= 0 <= first["high"]:
-        return "no gap", (
-            f"there is no gap to wash out: at {first['pairs']:,.0f} pairs it is "
-            f"{_interval(first)}; {at_end}."
-        )
     holds_zero = last["low"] <= 0 <= last["high"]
     if not holds_zero and np.sign(last["gap"]) != np.sign(first["gap"]):
-        return "reversed", f"the gap changed its sign: {at_end}; a half-life does not describe it."
+        return "reversed", (
+            f"the gap changed its sign: {_at(first)}, {_at(last)}; a half-life does not describe "
+            "it."
+        )
     if np.isinf(life_high):
-        bound = f"the half-life is at least {life_low:,.0f} pairs" if np.isfinite(life_low) else ""
-        no_decay = "no decay is told apart from none" + (f" ({bound})" if bound else "")
+        bound = f" (the half-life is at least {life_low:,.0f} pairs)" if life_low < np.inf else ""
+        no_decay = f"no decay is told apart from none{bound}"
         if holds_zero:
-            return "undetermined", f"{no_decay}, but {at_end}: too uncertain to say."
-        return "not washed out", f"not washed out within the data: {at_end}, and {no_decay}."
+            return "undetermined", f"{no_decay}, but {_at(last)}: too uncertain to say."
+        return "not washed out", f"not washed out within the data: {_at(last)}, and {no_decay}."
     fitted = (
         f"half-life {life:,.0f} pairs (95% interval {life_low:,.0f} to {life_high:,.0f}"
         + (", beyond the data" if life > last["pairs"] else "")
         + ")"
     )
     if holds_zero:
-        return "faded", f"faded: {at_end}, not told apart from none; {fitted}."
-    return "fading", f"fading but not washed out within the data: {at_end}; {fitted}."
+        return "faded", f"faded: {_at(last)}, not told apart from none; {fitted}."
+    return "fading", f"fading but not washed out within the data: {_at(last)}; {fitted}."
 
 
-def _interval(row: object) -> str:
-    gap, low, high = (row[key] for key in ("gap", "low", "high"))  # type: ignore[index]
-    return f"{gap:+.3f} ({low:+.3f} to {high:+.3f})"
+def _at(row: pd.Series) -> str:
+    return (
+        f"at {row['pairs']:,.0f} pairs the gap is {row['gap']:+.3f} "
+        f"({row['low']:+.3f} to {row['high']:+.3f})"
+    )

@@ -10,22 +10,25 @@ from rm_value_tasks.results import Results
 __all__ = ["word_moves"]
 
 
-def word_moves(results: Results, task: str, rows: pd.DataFrame, by: str) -> pd.DataFrame:
+def word_moves(
+    results: Results, task: str, rows: pd.DataFrame, by: str, *, since: float = 0
+) -> pd.DataFrame:
     """Compare each word's place after training with its place when training had begun.
 
     Args:
         results: holds the runs, samples included.
         task: the value task.
-        rows: checkpoints of one base in one setting. "Begun" is the first checkpoint after
-            step 0, since the untrained score head is random.
+        rows: checkpoints of one base in one setting.
         by: ``contrast``, ``positive`` or ``negative`` (``figures.word_places``).
+        since: "begun" is the first checkpoint at or above so many preference pairs, and after
+            step 0, since the untrained score head is random.
 
     Returns:
         Index word; ``category``, ``before``, ``after`` (places from 0 to 1, means over seeds)
         and ``move`` (after minus before), largest moves first; empty where a cell has fewer
-        than two checkpoints after step 0.
+        than two such checkpoints.
     """
-    trained = rows[rows["step"] > 0].sort_values("step")
+    trained = rows[(rows["step"] > 0) & (rows["pairs_seen"] >= since)].sort_values("step")
     ends = trained.groupby("seed")["model"].agg(["first", "last", "size"])
     ends = ends[ends["size"] > 1]
     if ends.empty:

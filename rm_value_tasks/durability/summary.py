@@ -103,7 +103,7 @@ def _finals(found: Durability) -> Iterator[str]:
 
 def _moves(found: Durability) -> Iterator[str]:
     if found.moves.empty:
-        yield "No cell has two checkpoints after step 0, so no word can be said to have moved."
+        yield "No cell has two checkpoints in training, so no word can be said to have moved."
     for (setting, base), rows in found.moves.groupby(["setting", "base"], sort=False):
         words = ", ".join(
             f"{markdown(row.word)} {row.move:+.2f}" for row in rows[:_TOP].itertuples()
@@ -122,8 +122,8 @@ def _method(found: Durability) -> Iterator[str]:
         )
     yield ""
     yield (
-        "Half-life: ln 2 over the rate of an exponential fitted to the gaps after training began "
-        "(the untrained model's score head is random), its interval from fits to the resampled "
-        "gaps. Word moves: change of a word's place among the others (0 to 1), from the first "
-        "checkpoint after step 0 to the last."
+        "Half-life: ln 2 over the rate of an exponential fitted to the gaps from the first that "
+        "is told apart from none (the untrained model's score head is random), its interval from "
+        "fits to the resampled gaps. Word moves: change of a word's place among the others (0 to "
+        "1), from that checkpoint to the last."
     )

@@ -11,6 +11,9 @@ from rm_value_tasks.figures.style import INK, PALE, Look, blank, looks, plain, t
 
 __all__ = ["quantity_points", "training_curves"]
 
+_GEOMETRIC = 15
+"""Last over first checkpoint, above which pairs are drawn on a logarithmic axis."""
+
 
 def training_curves(checkpoints: pd.DataFrame, metric: str = "agency_contrast") -> Figure:
     """Draw the lean against preference pairs seen: a panel a setting, a line a base.
@@ -32,6 +35,7 @@ def training_curves(checkpoints: pd.DataFrame, metric: str = "agency_contrast") 
     for axes, (title, rows) in zip(grid, panels, strict=True):
         for base, own in rows.groupby("base", sort=True):
             _curve(axes, own, str(base), kinds[str(base)])
+        _spread_early(axes, rows["pairs_seen"])
         _finish(axes, title)
     _label(figure, grid, metric, "preference pairs seen")
     return figure
@@ -53,6 +57,14 @@ def _curve(axes: Axes, rows: pd.DataFrame, base: str, look: Look) -> None:
         start.index, start["lean"], marker=look.marker, color=look.colour, linestyle="",
         markersize=5, markerfacecolor="white",
     )  # fmt: skip
+
+
+def _spread_early(axes: Axes, pairs: pd.Series) -> None:
+    """Where checkpoints grow apart geometrically, give each as much room."""
+    first, last = pairs[pairs > 0].min(), pairs.max()
+    if last / first > _GEOMETRIC:
+        axes.set_xscale("symlog", linthresh=first)
+        axes.set_xlim(-first / 5, last * 1.2)
 
 
 def quantity_points(finals: pd.DataFrame, metric: str = "agency_contrast") -> Figure:

@@ -16,7 +16,7 @@ from scipy import stats
 import rm_value_tasks.scorers  # noqa: F401  (lets lm-eval know the models)
 from rm_value_tasks import task_config_dir
 from rm_value_tasks.lean import ranks
-from rm_value_tasks.paired_bootstrap import paired_shift
+from rm_value_tasks.stats.intervals import lean_interval
 
 __all__ = ["Lean", "measure"]
 
@@ -33,7 +33,7 @@ class Lean:
         agency_negative: on negative ones.
         stderr: lm-eval's, of the contrast, over pairs of questions (words held fixed); NaN for one.
         low: lower end of the contrast's 95% interval, over questions and words
-            (``paired_bootstrap``, against scores that are all alike).
+            (``stats.intervals.lean_interval``).
         high: upper end.
         p: two-sided, of the contrast against 0.5, by permuting which words are agency words.
     """
@@ -74,14 +74,14 @@ def measure(
     metrics, samples = found["results"][_TASK], found["samples"][_TASK]
     agency = np.array(["Agency" in names for names in samples[0]["doc"]["categories"]])
     contrasts = np.stack([_contrast(sample) for sample in samples])
-    low, high = _interval(contrasts, agency)
+    interval = lean_interval(contrasts, agency, ~agency)
     values = np.array([sample["agency_contrast"] for sample in samples])
     return Lean(
         **{f"agency_{kind}": metrics[f"agency_{kind},none"]
            for kind in ("contrast", "positive", "negative")},
         stderr=float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan,
-        low=low,
-        high=high,
+        low=interval.low,
+        high=interval.high,
         p=permutation_p(contrasts, agency),
     )  # fmt: skip
 
@@ -91,12 +91,6 @@ def _contrast(sample: Mapping[str, Any]) -> NDArray[np.float64]:
     scores = np.array([float(score) for score, _ in sample["filtered_resps"]])
     positive, negative = scores.reshape(2, -1)
     return positive - negative
-
-
-def _interval(contrasts: NDArray[np.float64], agency: NDArray[np.bool_]) -> tuple[float, float]:
-    # Scores that are all alike have a lean of exactly 0.5, so the shift from them is the lean's.
-    found = paired_shift(np.zeros_like(contrasts), contrasts, agency, ~agency)
-    return 0.5 + found.low, 0.5 + found.high
 
 
 def permutation_p(contrasts: NDArray[np.float64], agency: NDArray[np.bool_]) -> float:

@@ -88,6 +88,15 @@ def test_a_large_error_at_the_end_is_undetermined():
     assert fit_decay(noisy).status == "undetermined"
 
 
+def test_a_gap_that_arises_late_is_followed_from_there():
+    late = decaying(500)
+    late[:3] = [0.0, 0.005, -0.004]  # within an error of 0.01
+    found = fit_decay(gaps(late))
+    assert found.start == 400
+    assert found.half_life == pytest.approx(500, rel=0.05)
+    assert np.isnan(fit_decay(gaps(np.full(6, 0.001))).start)
+
+
 def test_two_gaps_are_too_few():
     found = fit_decay(gaps([0.2, 0.1, 0.05], pairs=[0, 100, 200]))
     assert found.status == "too few"
