@@ -19,6 +19,7 @@ from lm_eval.api.instance import Instance
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers.answers import AnswerLM
+from rm_value_tasks.scorers.arguments import kept_arguments
 from rm_value_tasks.scorers.conversation import Conversation, messages_of
 from rm_value_tasks.scorers.refusals import (
     refuse_non_finite,
@@ -26,6 +27,7 @@ from rm_value_tasks.scorers.refusals import (
     refuse_tasks,
     short,
 )
+from rm_value_tasks.scorers.score_cache import OneSettingCache
 from rm_value_tasks.scores import Reward
 
 __all__ = ["CHOICE_PROMPT", "MODES", "RATING_PROMPT", "GenerativeJudgeLM"]
@@ -51,7 +53,7 @@ _FIELDS = {"rating": ("question", "answer"), "choice": ("question", "answer_a", 
 _LETTERS = ("A", "B")
 
 
-class GenerativeJudgeLM(AnswerLM):
+class GenerativeJudgeLM(OneSettingCache, AnswerLM):
     """A chat model that rates answers; takes every argument of ``hf``.
 
     Args:
@@ -82,6 +84,7 @@ class GenerativeJudgeLM(AnswerLM):
         self._prompt = _prompt(judge_prompt, mode)
         self._masses: list[float] = []
         super().__init__(pretrained, **kwargs)
+        self._made_with = {"pretrained": pretrained, **kwargs}
         self._labels = list(_LETTERS) if mode == "choice" else list(self._ratings)
         self._need_template()
         self._refuse_long_labels()
@@ -213,6 +216,17 @@ class GenerativeJudgeLM(AnswerLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         """Refuse: a judge writes no answers of its own here."""
         refuse_tasks(requests, "a judge", "generated text")
+
+    def cache_settings(self) -> dict[str, Any]:
+        """Return what the ratings depend on."""
+        info = AnswerLM.get_model_info(self)
+        return {
+            **kept_arguments(self._made_with),
+            "chat_template_sha256": info["chat_template_sha256"],
+            "judge_mode": self._mode,
+            "judge_labels": self._labels,
+            "judge_prompt": self._prompt,
+        }
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""

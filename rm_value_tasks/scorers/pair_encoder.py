@@ -63,6 +63,10 @@ class PairEncoder:
             {key: values[stop:] for key, values in whole.items()},
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Return the encoding's name."""
+        return {"encoding": "sentence pair"}
+
     def describe(self) -> dict[str, Any]:
         """Return the encoding's name and the first ids of the first pair."""
-        return {"encoding": "sentence pair", "first_token_ids": self._first_ids}
+        return {**self.settings(), "first_token_ids": self._first_ids}

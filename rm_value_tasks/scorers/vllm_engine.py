@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.scorers.arguments import kept_arguments
 from rm_value_tasks.scorers.engine import EngineRewardLM, Receive
 from rm_value_tasks.scorers.raw_outputs import Row
 
@@ -84,6 +85,7 @@ class VLLMRewardLM(EngineRewardLM):
         )
         self._params = vllm.PoolingParams
         self._version = getattr(vllm, "__version__", None)
+        self._made_with = {"pretrained": pretrained, "revision": revision, **engine_args}
         self._llm = vllm.LLM(
             model=pretrained,
             tokenizer=tokenizer or pretrained,
@@ -125,6 +127,10 @@ class VLLMRewardLM(EngineRewardLM):
                 "where one row of labels belongs: the model is no sequence classifier to it."
             )
         return rows
+
+    def cache_settings(self) -> dict[str, Any]:
+        """Return what the rewards depend on."""
+        return {**kept_arguments(self._made_with), **super().cache_settings()}
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""
