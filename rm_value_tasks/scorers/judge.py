@@ -130,12 +130,14 @@ class GenerativeJudgeLM(OneSettingCache, AnswerLM):
 
     def _choices(self, requests: Sequence[Instance], disable_tqdm: bool) -> list[float]:
         """Return the probability that each answer wins, averaged over both orders."""
-        documents: dict[Any, list[int]] = {}
+        # By the answer's number: lm-eval repeats requests so that all processes have as many.
+        documents: dict[Any, dict[int, list[int]]] = {}
         for index, request in enumerate(requests):
-            documents.setdefault((request.task_name, request.doc_id), []).append(index)
+            answers = documents.setdefault((request.task_name, request.doc_id), {})
+            answers.setdefault(request.idx, []).append(index)
         prompts = []
         for (task, _), members in documents.items():
-            pairs = [_question_and_answer(requests[index]) for index in members]
+            pairs = [_question_and_answer(requests[index]) for index, *_ in members.values()]
             if len(members) != 2 or pairs[0][0] != pairs[1][0]:
                 raise ModelError(
                     f"the task {task!r} has {len(members)} answers to a document where "
@@ -146,9 +148,11 @@ class GenerativeJudgeLM(OneSettingCache, AnswerLM):
                 prompts.append(self._fill(question=question, answer_a=a, answer_b=b))
         shares = self._shares_of_labels(prompts, disable_tqdm)
         rewards = [math.nan] * len(requests)
-        for place, (one, other) in enumerate(documents.values()):
+        for place, answers in enumerate(documents.values()):
             wins = (shares[2 * place][0] + shares[2 * place + 1][1]) / 2
-            rewards[one], rewards[other] = wins, 1 - wins
+            for reward, indices in zip((wins, 1 - wins), answers.values(), strict=True):
+                for index in indices:
+                    rewards[index] = reward
         return rewards
 
     def _shares_of_labels(self, prompts: Sequence[str], disable_tqdm: bool) -> list[list[float]]:
