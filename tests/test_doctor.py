@@ -120,8 +120,7 @@ def test_options_are_refused_as_by_the_model(tmp_path, arguments):
     folder = tiny.save(tmp_path, "llama", num_labels=2)
     code, rows = doctor(folder, "--model-args", as_model_args(arguments))
     with pytest.raises(ModelError) as refused:
-        model = RewardLM(str(folder), device="cpu", **arguments)
-        model.score_sequences([[1, 2, 3]])
+        RewardLM(str(folder), device="cpu", **arguments).score_sequences([[1, 2, 3]])
     assert code == 2
     assert str(refused.value).startswith(rows["refused"].partition(": ")[0].partition(". ")[0])
 
