@@ -109,6 +109,7 @@ def test_several_labels_and_a_missing_template_are_refused(tmp_path, checkpoint)
     "arguments",
     [
         {"label": 4},
+        {"label": "first"},
         {"label": 0, "weights": "1;2"},
         {"weights": "1;2;3"},
         {"readout": "weighted"},
@@ -155,9 +156,18 @@ def test_arguments_of_the_template_count(checkpoint, tmp_path):
     assert "False:" in doctor(checkpoint("llama"), "--model-args", arguments)[1]["example"]
 
 
+def test_another_engine_is_said_not_to_be_looked_at(checkpoint):
+    code, rows = doctor(checkpoint("llama"), "--model-args", "engine=vllm")
+    assert (code, "engine=hf" in rows["note"]) == (0, True)
+
+
 def test_no_model_and_an_adapter_end_in_a_sentence(tmp_path, capsys, monkeypatch):
     (tmp_path / "adapter_config.json").write_text("{}")
-    for model, message in ((tmp_path, "PEFT adapter"), (tmp_path / "no", "no config")):
+    for model, message in (
+        (tmp_path, "PEFT adapter"),
+        (tmp_path / "no", "no config"),
+        (tmp_path / "adapter_config.json", "is a file; give the folder"),
+    ):
         monkeypatch.setattr(sys, "argv", ["rm-value-tasks", "doctor", str(model)])
         with pytest.raises(SystemExit, match="2"):
             main()

@@ -68,12 +68,16 @@ def diagnose(model: str, arguments: Mapping[str, Any]) -> Diagnosis:
         ModelError: if the model has no config that can be read.
     """
     where = {key: arguments[key] for key in ("revision", "subfolder") if arguments.get(key)}
+    if Path(model).is_file():
+        raise ModelError(f"{model!r} is a file; give the folder that holds it, or a hub id.")
     config = _config(model, where)
     readout = arguments.get("readout", "auto")
     trusted = bool(arguments.get("trust_remote_code"))
     if readout not in ("auto", *READOUTS):
         raise ModelError(f"readout={readout!r} is none of auto, {', '.join(READOUTS)}.")
     found = Diagnosis(model, detect(config, (), model), command=_command(model, arguments))
+    if arguments.get("engine", "hf") != "hf":
+        found.notes.append("of another engine nothing is known here: this is what engine=hf does")
     try:
         plan = make_plan(model, config, readout, trust_remote_code=trusted, download=False, **where)
     except ModelError as error:
@@ -236,6 +240,11 @@ def _encoder(
 
 
 def _template_args(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    given = arguments.get("chat_template_args")
+    if not isinstance(given, Mapping | None):
+        raise ModelError(
+            f"chat_template_args={given!r} is no mapping; enable_thinking= can be given by itself."
+        )
     thinking = arguments.get("enable_thinking")
     return {
         **(arguments.get("chat_template_args") or {}),

@@ -144,6 +144,8 @@ def reduction(name: str, label: int | None, weights: Sequence[float] | None) -> 
         raise ModelError(f"readout={name!r} is none of {', '.join(READOUTS)}.")
     if name == "weighted" and not weights:
         raise ModelError("readout=weighted needs weights=W1;W2;..., one for each label.")
+    if label is not None and type(label) is not int:
+        raise ModelError(f"label={label!r} is no number of a label; the first is 0.")
     if label is not None and weights:
         raise ModelError("label= and weights= exclude each other; give one of them.")
     if name == "process":
