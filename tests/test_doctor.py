@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from rm_value_tasks.cli import cli, main
+from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers.families import FAMILIES
 from rm_value_tasks.scorers.reward import RewardLM
 from tests import hub, tiny, tiny_families
@@ -104,9 +105,69 @@ def test_several_labels_and_a_missing_template_are_refused(tmp_path, checkpoint)
     assert (code, rows["template"].startswith(str(tmp_path))) == (0, True)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"label": 4},
+        {"label": "first"},
+        {"label": 0, "weights": "1;2"},
+        {"weights": "1;2;3"},
+        {"readout": "weighted"},
+        {"label": 0, "head_dtype": "float16"},
+        {"readout": "lm_logit"},
+    ],
+)
+def test_options_are_refused_as_by_the_model(tmp_path, arguments):
+    folder = tiny.save(tmp_path, "llama", num_labels=2)
+    code, rows = doctor(folder, "--model-args", as_model_args(arguments))
+    with pytest.raises(ModelError) as refused:
+        RewardLM(str(folder), device="cpu", **arguments).score_sequences([[1, 2, 3]])
+    assert code == 2
+    assert str(refused.value).startswith(rows["refused"].partition(": ")[0].partition(". ")[0])
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_classifier_with_code_of_its_own(tmp_path, bare):
+    folder = tiny_families.own_classifier(tmp_path)
+    if bare:
+        tiny_families.drop_template(folder)
+    code, rows = doctor(folder)
+    with pytest.raises(ModelError, match="code of its own for a classifier.*trust_remote_code"):
+        RewardLM(str(folder), device="cpu")
+    assert (code, "code of its own for a classifier" in rows["refused"]) == (2, True)
+    code, rows = doctor(folder, "--trust-remote-code")
+    if bare:  # no sentence pair: nothing would stand between question and answer
+        assert (code, "no chat template" in rows["refused"]) == (2, True)
+        with pytest.raises(ModelError, match="nothing between a question and its answer"):
+            RewardLM(str(folder), device="cpu", trust_remote_code=True)
+        return
+    model = RewardLM(str(folder), device="cpu", trust_remote_code=True)
+    assert (code, rows["shared prefix"]) == (0, model._sharing.describe().replace(" (", "; ")[:-1])
+    native = RewardLM(str(folder), device="cpu", readout="pooled")
+    ids = [model.encoder.encode([(QUESTION, " freedom")])[0]["input_ids"]]
+    assert rows["example"] == repr(model.tokenizer.decode(ids[0]))
+    assert model.score_sequences(ids) == pytest.approx([2 * native.score_sequences(ids)[0]])
+
+
+def test_arguments_of_the_template_count(checkpoint, tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text("{{ enable_thinking }}:{% for m in messages %}{{ m.content }}{% endfor %}")
+    arguments = f"chat_template={template},enable_thinking=False"
+    assert "False:" in doctor(checkpoint("llama"), "--model-args", arguments)[1]["example"]
+
+
+def test_another_engine_is_said_not_to_be_looked_at(checkpoint):
+    code, rows = doctor(checkpoint("llama"), "--model-args", "engine=vllm")
+    assert (code, "engine=hf" in rows["note"]) == (0, True)
+
+
 def test_no_model_and_an_adapter_end_in_a_sentence(tmp_path, capsys, monkeypatch):
     (tmp_path / "adapter_config.json").write_text("{}")
-    for model, message in ((tmp_path, "PEFT adapter"), (tmp_path / "no", "no config")):
+    for model, message in (
+        (tmp_path, "PEFT adapter"),
+        (tmp_path / "no", "no config"),
+        (tmp_path / "adapter_config.json", "is a file; give the folder"),
+    ):
         monkeypatch.setattr(sys, "argv", ["rm-value-tasks", "doctor", str(model)])
         with pytest.raises(SystemExit, match="2"):
             main()

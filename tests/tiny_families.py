@@ -682,3 +682,31 @@ def refused(folder, architecture, name="llama", **config):
 
 def tensors_of(folder):
     return load_file(folder / "model.safetensors")
+
+
+OWN_CLASSIFIER = """
+from torch import nn
+from transformers import LlamaModel, LlamaPreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+
+class OwnForSequenceClassification(LlamaPreTrainedModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.model = LlamaModel(config)
+        self.score = nn.Linear(config.hidden_size, 1, bias=False)
+        self.post_init()
+
+    def forward(self, input_ids=None, attention_mask=None, **kwargs):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
+        return SequenceClassifierOutputWithPast(logits=2 * self.score(hidden)[:, -1])
+"""
+
+
+def own_classifier(folder):
+    """A classifier of no known family whose weights fit transformers' class, unlike its code."""
+    tiny.save(folder, "llama")
+    (folder / "modeling_own.py").write_text(OWN_CLASSIFIER)
+    name = "OwnForSequenceClassification"
+    auto = {"AutoModelForSequenceClassification": f"modeling_own.{name}"}
+    edit(folder, architectures=[name], auto_map=auto)
+    return folder

@@ -1,14 +1,36 @@
-"""Arguments of ``--model reward`` as lm-eval's command line hands them over."""
+"""Arguments of models as lm-eval's command line hands them over."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["numbers", "resolve_token", "resolve_tokens"]
+__all__ = ["kept_arguments", "numbers", "resolve_token", "resolve_tokens"]
+
+_MACHINE = {
+    "batch_size",
+    "device",
+    "max_batch_size",
+    "max_cpu_memory",
+    "max_memory_per_gpu",
+    "offload_folder",
+    "parallelize",
+}
+"""Arguments that a run may be continued without: they change no score but in rounding."""
+_SECRET = {"token", "use_auth_token"}
+
+
+def kept_arguments(model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that scores depend on, as JSON can hold them, without secrets."""
+    return {
+        key: value if isinstance(value, int | float | bool) else str(value)
+        for key, value in sorted(model_args.items())
+        if key not in _MACHINE | _SECRET
+    }
 
 
 def numbers(weights: str | float | Sequence[float] | None) -> list[float] | None:

@@ -84,6 +84,9 @@ class Encoder(Protocol):
     def halves(self, context: str) -> tuple[Tokens, Tokens]:
         """Tokenize what stands before and after the answers to ``context``."""
 
+    def settings(self) -> dict[str, Any]:
+        """Return what the encoding depends on."""
+
     def describe(self) -> dict[str, Any]:
         """Return what a reader of the results needs to repeat the encoding."""
 
@@ -179,19 +182,25 @@ class ChatEncoder:
         self._first_ids = before[:8]
         return {"input_ids": before}, {"input_ids": self._appended([*after, *end])}
 
-    def describe(self) -> dict[str, Any]:
-        """Return template hash, BOS rule and the first ids of the first conversation."""
+    def settings(self) -> dict[str, Any]:
+        """Return template hash and arguments, appended tokens and BOS rule."""
         template = self._tokenizer.get_chat_template()
-        bos = self._tokenizer.bos_token_id
-        if not self._first_ids:  # all scores came from lm-eval's cache
-            self.encode([(SENTINELS[0], " " + SENTINELS[1])])
-        leading = list(takewhile(lambda token: token == bos, self._first_ids))
         return {
             "encoding": "chat",
             "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
             "chat_template_args": self._args,
             "appended_token_ids": self._append,
             "bos": self._bos,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return template hash, BOS rule and the first ids of the first conversation."""
+        bos = self._tokenizer.bos_token_id
+        if not self._first_ids:  # all scores came from lm-eval's cache
+            self.encode([(SENTINELS[0], " " + SENTINELS[1])])
+        leading = list(takewhile(lambda token: token == bos, self._first_ids))
+        return {
+            **self.settings(),
             "bos_count": len(leading),
             "first_token_ids": self._first_ids,
         }

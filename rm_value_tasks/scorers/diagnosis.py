@@ -13,18 +13,20 @@ import transformers
 from transformers.utils import cached_file
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.scorers.arguments import resolve_token
+from rm_value_tasks.scorers.arguments import numbers, resolve_token
 from rm_value_tasks.scorers.conversation import ChatEncoder, Encoder
 from rm_value_tasks.scorers.families import Family, detect
 from rm_value_tasks.scorers.pair_encoder import PairEncoder
 from rm_value_tasks.scorers.plan import Plan, appended_ids, make_plan
-from rm_value_tasks.scorers.readouts import READOUTS, shares_prefixes
+from rm_value_tasks.scorers.readouts import READOUTS, reduction, shares_prefixes
 
 __all__ = ["Diagnosis", "diagnose"]
 
 _EXAMPLE = ("What, in one word, is the best thing ever?", " freedom")
 _FLAGS = ("batch_size", "device", "max_batch_size")
 """Arguments that lm_eval takes beside --model_args."""
+_WHOLE = ("pooled", "weighted")
+"""Readouts that run the whole model where it has no head on its last hidden state."""
 _ON = "expected; checked on a few answers at the first use"
 
 
@@ -66,12 +68,16 @@ def diagnose(model: str, arguments: Mapping[str, Any]) -> Diagnosis:
         ModelError: if the model has no config that can be read.
     """
     where = {key: arguments[key] for key in ("revision", "subfolder") if arguments.get(key)}
+    if Path(model).is_file():
+        raise ModelError(f"{model!r} is a file; give the folder that holds it, or a hub id.")
     config = _config(model, where)
     readout = arguments.get("readout", "auto")
     trusted = bool(arguments.get("trust_remote_code"))
     if readout not in ("auto", *READOUTS):
         raise ModelError(f"readout={readout!r} is none of auto, {', '.join(READOUTS)}.")
     found = Diagnosis(model, detect(config, (), model), command=_command(model, arguments))
+    if arguments.get("engine", "hf") != "hf":
+        found.notes.append("of another engine nothing is known here: this is what engine=hf does")
     try:
         plan = make_plan(model, config, readout, trust_remote_code=trusted, download=False, **where)
     except ModelError as error:
@@ -80,8 +86,9 @@ def diagnose(model: str, arguments: Mapping[str, Any]) -> Diagnosis:
     found.family, found.readout = plan.family, plan.readout
     try:
         full = transformers.AutoConfig.from_pretrained(model, trust_remote_code=trusted, **where)
-        skeleton = _skeleton(plan, full)
-        _check_head(found, plan, full, skeleton, arguments)
+        skeleton = _skeleton(plan, full, trusted)
+        _check_head(found, plan, skeleton, arguments)
+        _check_options(plan, full, arguments)
         _read_tokenizer(found, plan, full, skeleton, arguments, where)
     except (ModelError, OSError, ValueError, KeyError, ImportError, AttributeError) as error:
         reason = str(error).strip().partition("\n")[0]
@@ -106,8 +113,8 @@ def _config(model: str, where: Mapping[str, Any]) -> dict[str, Any]:
     return dict(config)
 
 
-def _skeleton(plan: Plan, config: Any) -> Any:
-    """Return the model without weights; None where only its own code could make it."""
+def _skeleton(plan: Plan, config: Any, trusted: bool) -> Any:
+    """Return the model without weights; None where its own code would make it."""
     if plan.family.code or plan.readout == "first_output" or plan.readout == "attribute":
         return None
     auto: Any = transformers.AutoModelForSequenceClassification
@@ -116,6 +123,9 @@ def _skeleton(plan: Plan, config: Any) -> Any:
         auto = transformers.AutoModel if plan.head else token_heads
     elif plan.readout == "lm_logit":
         auto = transformers.AutoModelForCausalLM
+    own = getattr(config, "auto_map", None) or {}
+    if trusted and not plan.head and auto.__name__ in own:
+        return None
     with torch.device("meta"):
         return auto.from_config(config)
 
@@ -124,6 +134,7 @@ def _misfits(skeleton: Any, names: set[str]) -> tuple[list[str], list[str]]:
     """Return the head's tensors that a checkpoint lacks, and its own without a place."""
     keys = set(skeleton.state_dict())
     base = skeleton.base_model_prefix + "."
+    keys -= set(getattr(skeleton, "all_tied_weights_keys", None) or ())
     missing = sorted(key for key in keys - names if not key.startswith(base))
     if not any(key.startswith(base) for key in names):  # saved without its head's class
         return missing, []
@@ -131,16 +142,25 @@ def _misfits(skeleton: Any, names: set[str]) -> tuple[list[str], list[str]]:
     return missing, sorted(key for key in names if key.partition(".")[0] not in places)
 
 
-def _check_head(
-    found: Diagnosis, plan: Plan, config: Any, skeleton: Any, arguments: Mapping[str, Any]
-) -> None:
+def _check_options(plan: Plan, config: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuse what ``readouts.build`` would."""
+    weights = numbers(arguments.get("weights")) or plan.family.weights
+    reduce = reduction(plan.readout, arguments.get("label"), weights)
+    native = not (plan.family.code or plan.head or arguments.get("peft"))
+    if plan.readout in ("pooled", "weighted") and native:
+        reduce(torch.zeros(1, config.num_labels))
+    if (dtype := arguments.get("head_dtype", "float32")) not in ("float32", "model"):
+        raise ModelError(f"head_dtype={dtype!r} is neither 'float32' nor 'model'.")
+
+
+def _check_head(found: Diagnosis, plan: Plan, skeleton: Any, arguments: Mapping[str, Any]) -> None:
     if arguments.get("peft"):
         found.notes.append("the adapter was not looked at; it may bring the head")
         return
     if not plan.files.files:
         found.notes.append("the names of its weights are not known here, so its head was not seen")
         return
-    if skeleton is not None and plan.readout in ("pooled", "weighted"):
+    if skeleton is not None and not plan.head:
         missing, unused = _misfits(skeleton, set(plan.files.files))
         if missing:
             raise ModelError(
@@ -154,12 +174,6 @@ def _check_head(
                 f"the checkpoint {found.model!r} has weights that its reward model class does not "
                 f"use ({', '.join(unused[:3])}), so its scores would not be its own; load it with "
                 "its own code (trust_remote_code=True) or name the right readout=."
-            )
-        several = config.num_labels > 1 and arguments.get("label") is None
-        if several and plan.readout == "pooled" and not arguments.get("weights"):
-            raise ModelError(
-                f"the model has {config.num_labels} labels, and which one is the reward is not "
-                "known; give label=INDEX, or readout=weighted,weights=W1;W2;..."
             )
     if plan.readout in ("position", "process"):
         head = ", ".join(sorted({key.rpartition(".")[0] for key in plan.head}))
@@ -196,7 +210,7 @@ def _read_tokenizer(
     if arguments.get("shared_prefix") is False:
         found.shared_prefix = "switched off"
     encoder = _encoder(
-        plan, config, tokenizer, arguments, whole=skeleton is not None and not shares
+        plan, config, tokenizer, arguments, whole=plan.readout in _WHOLE and not shares
     )
     (tokens,) = encoder.encode([_EXAMPLE])
     told = encoder.describe()
@@ -218,10 +232,24 @@ def _encoder(
     return ChatEncoder(
         tokenizer,
         bos=arguments.get("bos", "one"),
-        closed=whole,
+        template_args=_template_args(arguments),
+        closed=whole and not plan.family.code,
         append=appended_ids(arguments.get("append_token"), plan.family, config, tokenizer),
         step=None if step is None else resolve_token(step, tokenizer, "step_token"),
     )
+
+
+def _template_args(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    given = arguments.get("chat_template_args")
+    if not isinstance(given, Mapping | None):
+        raise ModelError(
+            f"chat_template_args={given!r} is no mapping; enable_thinking= can be given by itself."
+        )
+    thinking = arguments.get("enable_thinking")
+    return {
+        **(arguments.get("chat_template_args") or {}),
+        **({} if thinking is None else {"enable_thinking": thinking}),
+    }
 
 
 def _command(model: str, arguments: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ from rm_value_tasks.scorers.refusals import (
     refuse_single_answers,
     refuse_tasks,
 )
+from rm_value_tasks.scorers.score_cache import FIRST_OUTPUTS, OneSettingCache
 from rm_value_tasks.scores import Reward
 
 __all__ = ["EngineRewardLM", "Receive"]
@@ -43,7 +44,7 @@ Receive = Callable[[Sequence[int], Sequence[Row]], None]
 _logger = logging.getLogger(__name__)
 
 
-class EngineRewardLM(LM):
+class EngineRewardLM(OneSettingCache, LM):
     """A reward model behind an engine: a subclass only brings token ids there and rows back.
 
     Args:
@@ -79,6 +80,8 @@ class EngineRewardLM(LM):
     ) -> None:
         super().__init__()
         self._reduce = reduction(label, numbers(weights))
+        self._chosen = {"label": label, "weights": numbers(weights)}
+        self._first_rows: list[Row] = []
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(
             tokenizer, revision=revision, trust_remote_code=trust_remote_code
         )
@@ -107,8 +110,8 @@ class EngineRewardLM(LM):
             ModelError: see ``refuse_activated``.
         """
         tokens = [encoded["input_ids"] for encoded in self.encoder.encode(PROBES)]
-        rows = self._probe(tokens, activation=False)
-        self._activation = refuse_activated(rows or [], self._probe(tokens, activation=True))
+        self._first_rows = self._probe(tokens, activation=False) or []
+        self._activation = refuse_activated(self._first_rows, self._probe(tokens, activation=True))
         if self._activation.startswith("not proven"):
             _logger.warning(
                 "All first outputs of %s lie between 0 and 1. If the model's rewards do not, the "
@@ -189,6 +192,11 @@ class EngineRewardLM(LM):
             **self._template_args,
         )
         return str(text)
+
+    def cache_settings(self) -> dict[str, Any]:
+        """Return what the rewards depend on, and some outputs, which tell models apart."""
+        rows = [list(row) for row in self._first_rows]
+        return {**self.encoder.settings(), **self._chosen, FIRST_OUTPUTS: rows}
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""

@@ -216,7 +216,7 @@ FAMILIES = (
         "lm_logit",
         "`Nemotron-...-Reward` in the model's name, or `readout=lm_logit`",
         architectures=r".*ForCausalLM",
-        named=r"nemotron.*reward",
+        named=r"nemotron[^/\\]*reward",  # in one part of a path,
     ),
     Family(
         "token classifier",

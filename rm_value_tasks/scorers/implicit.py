@@ -18,6 +18,7 @@ from tqdm import tqdm
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.log_ratios import log_ratio, mwlr
 from rm_value_tasks.scorers.answers import AnswerLM
+from rm_value_tasks.scorers.arguments import kept_arguments
 from rm_value_tasks.scorers.conversation import Conversation
 from rm_value_tasks.scorers.refusals import (
     refuse_non_finite,
@@ -25,6 +26,7 @@ from rm_value_tasks.scorers.refusals import (
     refuse_tasks,
     short,
 )
+from rm_value_tasks.scorers.score_cache import OneSettingCache
 from rm_value_tasks.scores import Reward
 
 __all__ = ["SCORES", "SHARED_ARGUMENTS", "ImplicitRewardLM"]
@@ -48,7 +50,7 @@ _CHUNK = 16384
 """Requests scored by both models before their rewards go to lm-eval's cache."""
 
 
-class ImplicitRewardLM(LM):
+class ImplicitRewardLM(OneSettingCache, LM):
     """The reward ``beta * (log p_A - log p_B)`` of an answer, or its mixture-weighted form.
 
     Args:
@@ -253,6 +255,16 @@ class ImplicitRewardLM(LM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         """Refuse: a reward writes nothing."""
         refuse_tasks(requests, "an implicit reward", "generated text")
+
+    def cache_settings(self) -> dict[str, Any]:
+        """Return what the rewards depend on, of both models."""
+        second = kept_arguments(self._second)
+        return {
+            **kept_arguments(self._first),
+            **{_PREFIX + key: value for key, value in second.items()},
+            **{key: value for key, value in self.settings.items() if key != "sequential"},
+            "chat_template_sha256": self.policy.get_model_info()["chat_template_sha256"],
+        }
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``; B's keys are prefixed."""

@@ -19,6 +19,7 @@ from lm_eval.api.instance import Instance
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers.answers import AnswerLM
+from rm_value_tasks.scorers.arguments import kept_arguments
 from rm_value_tasks.scorers.conversation import Conversation, messages_of
 from rm_value_tasks.scorers.refusals import (
     refuse_non_finite,
@@ -26,6 +27,7 @@ from rm_value_tasks.scorers.refusals import (
     refuse_tasks,
     short,
 )
+from rm_value_tasks.scorers.score_cache import OneSettingCache
 from rm_value_tasks.scores import Reward
 
 __all__ = ["CHOICE_PROMPT", "MODES", "RATING_PROMPT", "GenerativeJudgeLM"]
@@ -51,7 +53,7 @@ _FIELDS = {"rating": ("question", "answer"), "choice": ("question", "answer_a", 
 _LETTERS = ("A", "B")
 
 
-class GenerativeJudgeLM(AnswerLM):
+class GenerativeJudgeLM(OneSettingCache, AnswerLM):
     """A chat model that rates answers; takes every argument of ``hf``.
 
     Args:
@@ -82,6 +84,7 @@ class GenerativeJudgeLM(AnswerLM):
         self._prompt = _prompt(judge_prompt, mode)
         self._masses: list[float] = []
         super().__init__(pretrained, **kwargs)
+        self._made_with = {"pretrained": pretrained, **kwargs}
         self._labels = list(_LETTERS) if mode == "choice" else list(self._ratings)
         self._need_template()
         self._refuse_long_labels()
@@ -127,12 +130,14 @@ class GenerativeJudgeLM(AnswerLM):
 
     def _choices(self, requests: Sequence[Instance], disable_tqdm: bool) -> list[float]:
         """Return the probability that each answer wins, averaged over both orders."""
-        documents: dict[Any, list[int]] = {}
+        # By the answer's number: lm-eval repeats requests so that all processes have as many.
+        documents: dict[Any, dict[int, list[int]]] = {}
         for index, request in enumerate(requests):
-            documents.setdefault((request.task_name, request.doc_id), []).append(index)
+            answers = documents.setdefault((request.task_name, request.doc_id), {})
+            answers.setdefault(request.idx, []).append(index)
         prompts = []
         for (task, _), members in documents.items():
-            pairs = [_question_and_answer(requests[index]) for index in members]
+            pairs = [_question_and_answer(requests[index]) for index, *_ in members.values()]
             if len(members) != 2 or pairs[0][0] != pairs[1][0]:
                 raise ModelError(
                     f"the task {task!r} has {len(members)} answers to a document where "
@@ -143,9 +148,11 @@ class GenerativeJudgeLM(AnswerLM):
                 prompts.append(self._fill(question=question, answer_a=a, answer_b=b))
         shares = self._shares_of_labels(prompts, disable_tqdm)
         rewards = [math.nan] * len(requests)
-        for place, (one, other) in enumerate(documents.values()):
+        for place, answers in enumerate(documents.values()):
             wins = (shares[2 * place][0] + shares[2 * place + 1][1]) / 2
-            rewards[one], rewards[other] = wins, 1 - wins
+            for reward, indices in zip((wins, 1 - wins), answers.values(), strict=True):
+                for index in indices:
+                    rewards[index] = reward
         return rewards
 
     def _shares_of_labels(self, prompts: Sequence[str], disable_tqdm: bool) -> list[list[float]]:
@@ -213,6 +220,17 @@ class GenerativeJudgeLM(AnswerLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         """Refuse: a judge writes no answers of its own here."""
         refuse_tasks(requests, "a judge", "generated text")
+
+    def cache_settings(self) -> dict[str, Any]:
+        """Return what the ratings depend on."""
+        info = AnswerLM.get_model_info(self)
+        return {
+            **kept_arguments(self._made_with),
+            "chat_template_sha256": info["chat_template_sha256"],
+            "judge_mode": self._mode,
+            "judge_labels": self._labels,
+            "judge_prompt": self._prompt,
+        }
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""

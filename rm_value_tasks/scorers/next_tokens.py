@@ -13,8 +13,9 @@ import torch
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers.answers import AnswerLM
+from rm_value_tasks.scorers.arguments import kept_arguments
 from rm_value_tasks.scorers.score_store import Chunk, ScoreStore
-from rm_value_tasks.scorers.token_runs import Run, complete, kept_arguments, weights_sample
+from rm_value_tasks.scorers.token_runs import Run, complete, weights_sample
 from rm_value_tasks.scorers.token_table import TokenTable
 
 __all__ = ["score_next_tokens"]

@@ -14,9 +14,20 @@ __all__ = ["PairEncoder"]
 
 
 class PairEncoder:
-    """Encodes (question, answer) as a sentence pair, for encoders without a chat template."""
+    """Encodes (question, answer) as a sentence pair, for encoders without a chat template.
+
+    Raises:
+        ModelError: if the tokenizer puts nothing between the two, as decoders' tokenizers do.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        ends = {tokenizer.sep_token_id, tokenizer.eos_token_id} - {None}
+        if not ends & set(tokenizer("a", "b").input_ids[:-1]):
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, and puts "
+                "nothing between a question and its answer; give the template that the reward "
+                "model was trained with as chat_template=FILE.jinja."
+            )
         self._tokenizer = tokenizer
         self._first_ids: list[int] = []
 
@@ -63,6 +74,10 @@ class PairEncoder:
             {key: values[stop:] for key, values in whole.items()},
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Return the encoding's name."""
+        return {"encoding": "sentence pair"}
+
     def describe(self) -> dict[str, Any]:
         """Return the encoding's name and the first ids of the first pair."""
-        return {"encoding": "sentence pair", "first_token_ids": self._first_ids}
+        return {**self.settings(), "first_token_ids": self._first_ids}

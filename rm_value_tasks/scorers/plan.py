@@ -77,8 +77,18 @@ def make_plan(
                 "which only the code that it brings along can run; read that code, then give "
                 "trust_remote_code=True."
             )
+        if _has_own_classifier(config) and family.readout == "pooled" and not trust_remote_code:
+            raise ModelError(
+                f"{name!r} brings along code of its own for a classifier, and transformers' class "
+                "in its place may give other rewards; read that code, then give "
+                "trust_remote_code=True (or readout=pooled for transformers' class)."
+            )
     chosen = family.readout if readout == "auto" else readout
     return Plan(family, chosen, _head(family, chosen, config, files), files)
+
+
+def _has_own_classifier(config: Mapping[str, Any]) -> bool:
+    return "AutoModelForSequenceClassification" in (config.get("auto_map") or {})
 
 
 def _head(

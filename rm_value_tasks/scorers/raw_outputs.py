@@ -42,6 +42,8 @@ def reduction(label: int | None, weights: Sequence[float] | None) -> Reduce:
     Raises:
         ModelError: if both are given; and, when applied, if they do not fit the row.
     """
+    if label is not None and type(label) is not int:
+        raise ModelError(f"label={label!r} is no number of a label; the first is 0.")
     if label is not None and weights is not None:
         raise ModelError("label= and weights= exclude each other; give one of them.")
 

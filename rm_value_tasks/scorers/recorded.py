@@ -19,6 +19,7 @@ from rm_value_tasks.log_probability_tables import LogProbabilities
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.scorers.conversation import Conversation, messages_of
 from rm_value_tasks.scorers.refusals import refuse_tasks
+from rm_value_tasks.scorers.score_cache import OneSettingCache
 from rm_value_tasks.scores import Reward
 
 __all__ = ["RecordedRewards", "read_scores"]
@@ -109,7 +110,7 @@ class _TokenScores:
         return float(self._of(self._ids[prompt]).get(answer, default))
 
 
-class RecordedRewards(LM):
+class RecordedRewards(OneSettingCache, LM):
     """Answers ``loglikelihood`` requests from a file of recorded scores.
 
     Args:
@@ -195,6 +196,10 @@ class RecordedRewards(LM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         """Refuse: there is no generated text in a file of rewards."""
         refuse_tasks(requests, "a file of rewards", "generated text")
+
+    def cache_settings(self) -> dict[str, Any]:
+        """Return the file's hash and what its scores are."""
+        return {key: value for key, value in self.get_model_info().items() if key != "scores_file"}
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""

@@ -21,7 +21,12 @@ from tqdm import tqdm
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.scorers import checkpoints, readouts
-from rm_value_tasks.scorers.arguments import numbers, resolve_token, resolve_tokens
+from rm_value_tasks.scorers.arguments import (
+    kept_arguments,
+    numbers,
+    resolve_token,
+    resolve_tokens,
+)
 from rm_value_tasks.scorers.block_attention import input_device
 from rm_value_tasks.scorers.conversation import ChatEncoder, Conversation, Encoder, Tokens
 from rm_value_tasks.scorers.families import by_name, detect
@@ -34,13 +39,14 @@ from rm_value_tasks.scorers.refusals import (
     refuse_single_answers,
     refuse_tasks,
 )
+from rm_value_tasks.scorers.score_cache import OneSettingCache
 from rm_value_tasks.scorers.sharing import Sharing
 from rm_value_tasks.scores import Reward
 
 __all__ = ["RewardLM"]
 
 
-class RewardLM(HFLM):
+class RewardLM(OneSettingCache, HFLM):
     """Any reward model that ``transformers`` loads; takes every argument of ``hf``.
 
     Args:
@@ -109,15 +115,15 @@ class RewardLM(HFLM):
             self.family = detect(self.config.to_dict(), ())
             if self._readout_name == "auto":
                 self._readout_name = self.family.readout or "pooled"
-        self.readout = readouts.build(
-            _underlying(self.model),
-            self._readout_name,
-            attribute=attribute,
-            label=label,
-            weights=numbers(weights) or self.family.weights,
-            token_ids=resolve_tokens(token_id, self.tokenizer),
-            head_dtype=head_dtype,
-        )
+        reading: dict[str, Any] = {
+            "attribute": attribute,
+            "label": label,
+            "weights": numbers(weights) or self.family.weights,
+            "token_ids": resolve_tokens(token_id, self.tokenizer),
+            "head_dtype": head_dtype,
+        }
+        self.readout = readouts.build(_underlying(self.model), self._readout_name, **reading)
+        self._made_with, self._reading = {"pretrained": pretrained, **kwargs}, reading
         self.encoder = self._make_encoder(bos, append_token, step_token)
         self._sharing = Sharing(
             self.readout,
@@ -335,6 +341,15 @@ class RewardLM(HFLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
         """Refuse: a reward model writes nothing."""
         refuse_tasks(requests, "a reward model", "generated text")
+
+    def cache_settings(self) -> dict[str, Any]:
+        """Return all that the rewards depend on; sharing and batches change none."""
+        return {
+            **kept_arguments(self._made_with),
+            **self._reading,
+            **self.encoder.settings(),
+            "readout": self.readout.name,
+        }
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""

@@ -162,6 +162,11 @@ class ServerRewardLM(EngineRewardLM):
                 "address, backend= and how the server was started."
             ) from None
 
+    def cache_settings(self) -> dict[str, Any]:
+        """Return what the rewards depend on: the model, wherever it is served."""
+        served = {f"served_{key}": value for key, value in self._served.items()}
+        return {**super().cache_settings(), **served}
+
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""
         return {

@@ -169,22 +169,27 @@ class RewardServer:
         except aiohttp.ClientError as error:  # its repr would show the headers
             raise _Failed(self._safe(f"{type(error).__name__}: {error}")) from None
         if status in _BUSY or status >= 500:
-            reason = f"HTTP {status}: {self._safe(_message(body))}"
+            reason = f"HTTP {status}: {self._said(body)}"
             raise _Failed(reason, float(after) if after.isdecimal() else 0.0)
         if status == 404 and payload is None:
             return None
         if status != 200:
             hint = _HINTS.get(401 if status == 403 else status, "")
             raise ModelError(
-                f"{self.root}{path} refused with HTTP {status}: {self._safe(_message(body))}{hint}."
+                f"{self.root}{path} refused with HTTP {status}: {self._said(body)}{hint}."
             )
         try:
             return json.loads(body)
         except ValueError:
             raise ModelError(
-                f"{self.root}{path} answered {self._safe(_message(body))!r}, which is no JSON; is "
+                f"{self.root}{path} answered {self._said(body)!r}, which is no JSON; is "
                 "there another server at this address?"
             ) from None
+
+    def _said(self, body: bytes) -> str:
+        """Return what an error's body says; masked before it is cut, or half a key would stay."""
+        text = self._safe(_message(body))
+        return text if len(text) <= 300 else text[:299] + "…"
 
     def _safe(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
@@ -198,8 +203,7 @@ def _message(body: bytes) -> str:
             found = found.get(key, found) if isinstance(found, dict) else found
     except ValueError:
         found = body.decode("utf-8", "replace")
-    text = " ".join(str(found).split()).rstrip(".")
-    return text if len(text) <= 300 else text[:299] + "…"
+    return " ".join(str(found).split()).rstrip(".")
 
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:

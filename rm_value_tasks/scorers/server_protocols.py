@@ -132,14 +132,20 @@ def root_of(base_url: str) -> str:
             holds a password, which would end in lm-eval's results file.
     """
     url = base_url.rstrip("/")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ModelError(
+            f"base_url is no http address ({error}); give one like http://localhost:8000."
+        ) from None
     if parts.username or parts.password or parts.query:
         raise ModelError(
             "base_url holds a user name, password or query, which lm-eval would write into its "
             "results; give the plain address, and the key in an environment variable "
             "(api_key_env=NAME)."
         )
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if not known or any(each.isspace() for each in url):
         raise ModelError(
             f"base_url={base_url!r} is no http address; give one like http://localhost:8000."
         )

@@ -18,19 +18,7 @@ from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.scorers.score_store import Chunk, ScoreStore
 from rm_value_tasks.scorers.token_table import TokenTable, printable
 
-__all__ = ["Run", "choose_prompts", "complete", "kept_arguments", "place", "weights_sample"]
-
-_MACHINE = {
-    "batch_size",
-    "device",
-    "max_batch_size",
-    "max_cpu_memory",
-    "max_memory_per_gpu",
-    "offload_folder",
-    "parallelize",
-}
-"""Arguments that a run may be continued without: they change no score but in rounding."""
-_SECRET = {"token", "use_auth_token"}
+__all__ = ["Run", "choose_prompts", "complete", "place", "weights_sample"]
 
 
 @dataclass(frozen=True)
@@ -149,15 +137,6 @@ def place(lm: Any) -> tuple[int, int]:
             )
         return 0, 1
     return accelerator.process_index, accelerator.num_processes
-
-
-def kept_arguments(model_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that scores depend on, as JSON can hold them, without secrets."""
-    return {
-        key: value if isinstance(value, int | float | bool) else str(value)
-        for key, value in sorted(model_args.items())
-        if key not in _MACHINE | _SECRET
-    }
 
 
 def weights_sample(model: Any) -> str | None:

@@ -15,6 +15,8 @@ from transformers import PreTrainedTokenizerBase
 __all__ = ["TokenTable", "printable"]
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+_SPACE = "▁"
+"""How SentencePiece writes a space; byte-level vocabularies have no such character."""
 _LOST = "\N{REPLACEMENT CHARACTER}"
 _LOST_AS_BYTES = "ï¿½"
 """How byte-level tokenizers write the replacement character itself."""
@@ -57,9 +59,10 @@ class TokenTable:
 
     @cached_property
     def decoded(self) -> list[str]:
-        """The text that each token alone stands for, in the order of ``ids``."""
+        """The text that each token stands for within a text, in the order of ``ids``."""
         decode = self.tokenizer.decode
-        return [str(decode([id_], clean_up_tokenization_spaces=False)) for id_ in self.ids]
+        texts = [str(decode([id_], clean_up_tokenization_spaces=False)) for id_ in self.ids]
+        return [_with_its_spaces(raw, text) for raw, text in zip(self.raw, texts, strict=True)]
 
     @cached_property
     def special(self) -> list[bool]:
@@ -120,6 +123,14 @@ class TokenTable:
     def _known(self) -> Sequence[int]:
         known = set(self.tokenizer.get_vocab().values())
         return sorted(known.union(self.tokenizer.added_tokens_decoder))
+
+
+def _with_its_spaces(raw: str, text: str) -> str:
+    """Give back the spaces that some tokenizers (Llama 2, Mistral) decode nothing to at a start."""
+    if raw == "<0x20>" and not text:
+        return " "
+    spaces = len(raw) - len(raw.lstrip(_SPACE))
+    return text if text.startswith(_SPACE) or not spaces else " " * spaces + text.lstrip(" ")
 
 
 def printable(text: str, width: int = 40) -> str:

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import transformers
+
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.scorers.arguments import kept_arguments
 from rm_value_tasks.scorers.engine import EngineRewardLM, Receive
+from rm_value_tasks.scorers.plan import make_plan
 from rm_value_tasks.scorers.raw_outputs import Row
 
 __all__ = ["VLLMRewardLM"]
@@ -30,7 +34,8 @@ class VLLMRewardLM(EngineRewardLM):
         tokenizer: its tokenizer, if another.
         revision: of both.
         trust_remote_code: whether to run their own code.
-        readout: ``auto``, ``pooled`` or ``weighted``: what vLLM can give.
+        readout: ``pooled`` or ``weighted``: what vLLM can give; ``auto`` refuses families that
+            are read in another way.
         batch_size: taken because lm-eval passes it; vLLM batches by itself.
         max_batch_size: likewise.
         device: likewise.
@@ -71,6 +76,8 @@ class VLLMRewardLM(EngineRewardLM):
     ) -> None:
         _refuse_hf_options(readout, engine_args)
         vllm = _vllm()
+        if readout == "auto":
+            _refuse_other_families(pretrained, revision, trust_remote_code)
         super().__init__(
             tokenizer or pretrained,
             revision=revision,
@@ -84,6 +91,7 @@ class VLLMRewardLM(EngineRewardLM):
         )
         self._params = vllm.PoolingParams
         self._version = getattr(vllm, "__version__", None)
+        self._made_with = {"pretrained": pretrained, "revision": revision, **engine_args}
         self._llm = vllm.LLM(
             model=pretrained,
             tokenizer=tokenizer or pretrained,
@@ -126,9 +134,27 @@ class VLLMRewardLM(EngineRewardLM):
             )
         return rows
 
+    def cache_settings(self) -> dict[str, Any]:
+        """Return what the rewards depend on."""
+        return {**kept_arguments(self._made_with), **super().cache_settings()}
+
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""
         return {**super().get_model_info(), "engine_version": self._version}
+
+
+def _refuse_other_families(name: str, revision: str, trust_remote_code: bool) -> None:
+    """Refuse what vLLM would not read as this package does: heads and code of a model's own."""
+    config, _ = transformers.PreTrainedConfig.get_config_dict(name, revision=revision)
+    plan = make_plan(
+        name, config, trust_remote_code=trust_remote_code, download=False, revision=revision
+    )
+    if plan.readout != "pooled" or plan.family.code or plan.family.append:
+        raise ModelError(
+            f"{name!r} is of the family {plan.family.name}, which is read by "
+            f"readout={plan.readout}, but engine=vllm gives a plain sequence classifier's outputs; "
+            "leave engine= out."
+        )
 
 
 def _vllm() -> Any:

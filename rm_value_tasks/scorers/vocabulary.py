@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.scorers.arguments import kept_arguments
 from rm_value_tasks.scorers.conversation import Tokens
 from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.scorers.score_store import Chunk, ScoreStore
-from rm_value_tasks.scorers.token_runs import Run, complete, kept_arguments, place, weights_sample
+from rm_value_tasks.scorers.token_runs import Run, complete, place, weights_sample
 from rm_value_tasks.scorers.token_table import TokenTable
 
 __all__ = ["score_vocabulary"]

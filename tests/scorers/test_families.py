@@ -9,7 +9,7 @@ from lm_eval.api.instance import Instance
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.prompts import PROMPTS
-from rm_value_tasks.scorers.families import FAMILIES
+from rm_value_tasks.scorers.families import FAMILIES, detect
 from rm_value_tasks.scorers.reward import RewardLM
 from tests import tiny_families
 from tests.tiny_families import BUILDERS
@@ -164,6 +164,14 @@ def test_families_without_a_reward_of_one_answer_are_refused(tmp_path, architect
     folder = tiny_families.refused(tmp_path / name, architecture)
     with pytest.raises(ModelError, match=message):
         RewardLM(str(folder), device="cpu")
+
+
+def test_a_name_is_looked_for_in_one_part_of_a_path():
+    config = {"architectures": ["LlamaForCausalLM"]}
+    for name in ("nvidia/Llama-3.1-Nemotron-70B-Reward-HF", "a/nemotron-reward/checkpoint-1"):
+        assert detect(config, (), name).name == "Nemotron logit"
+    for name in ("nemotron/rewards/llama", "nvidia/Nemotron-4", "reward/nemotron"):
+        assert detect(config, (), name).name == "sequence classifier"
 
 
 def test_a_missing_token_of_the_family_can_be_named(tmp_path):

@@ -97,6 +97,16 @@ def test_a_choice_is_the_mean_of_both_orders(folder):
     assert scores(model, [second, first]) == pytest.approx([1 - expected, expected], abs=1e-5)
 
 
+def test_requests_that_fill_up_a_process_change_no_choice(folder):
+    model = load(folder, mode="choice")
+    asked = requests(["love", "family and friendship"], documents=2)
+    plain = model.loglikelihood(asked, disable_tqdm=True)
+    # As lm-eval's evaluator does where another process has two requests more.
+    assert model.loglikelihood([*asked, asked[-1], asked[-1]], disable_tqdm=True) == [
+        *plain, plain[-1], plain[-1]
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

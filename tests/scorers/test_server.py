@@ -14,6 +14,7 @@ from lm_eval.api.model import CachingLM
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.prompts import PROMPTS
+from rm_value_tasks.scorers import server_client
 from rm_value_tasks.scorers.raw_outputs import PROBES, reduction, refuse_activated
 from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.scorers.server import ServerRewardLM
@@ -286,6 +287,13 @@ def test_requests_are_under_way_together_but_no_more_than_asked(checkpoint):
     assert server.most_under_way == 4
 
 
+def test_a_key_is_masked_before_a_long_message_is_cut():
+    settings = {"num_concurrent": 1, "timeout": 1, "max_retries": 0, "retry_wait": 0}
+    client = server_client.RewardServer("http://h", key="sk-very-secret", **settings)
+    said = client._said(b"x" * 295 + b"sk-very-secret " * 9)
+    assert said == "x" * 295 + "*** \N{HORIZONTAL ELLIPSIS}"
+
+
 def test_the_key_comes_from_the_environment_and_is_never_shown(checkpoint, monkeypatch, capfd):
     folder, key = checkpoint("llama"), "sk-very-secret"
     with RewardServer(folder, "sglang", key=key) as server:
@@ -368,6 +376,10 @@ def test_the_servers_address(base_url, root):
         ("http://h/v1/chat/completions", "language models"),
         ("localhost:8000", "no http address"),
         ("http:///", "no http address"),
+        ("http://h:99999", "no http address"),
+        ("http://h:port", "no http address"),
+        ("http://[::1", "no http address"),
+        ("http://two words", "no http address"),
     ],
 )
 def test_addresses_that_give_no_raw_rewards_are_refused(base_url, message):

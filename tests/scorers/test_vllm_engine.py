@@ -19,6 +19,7 @@ from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.scorers.vllm_engine import VLLMRewardLM
 from tests import tiny
 from tests.scorers.test_reward import requests
+from tests.tiny_families import BUILDERS
 
 
 @dataclass
@@ -143,6 +144,14 @@ def test_outputs_that_cannot_be_used_are_refused(checkpoint, vllm):
 def test_options_of_another_engine_are_refused(checkpoint, vllm, arguments, message):
     with pytest.raises(ModelError, match=message):
         RewardLM(str(checkpoint("llama")), **arguments)
+
+
+@pytest.mark.parametrize("family", ["INF-ORM", "value head (TRL, sharded)", "URM"])
+def test_families_that_vllm_would_read_otherwise_are_refused(tmp_path, vllm, family):
+    case = BUILDERS[family](tmp_path)
+    with pytest.raises(ModelError, match=f"of the family {family.partition(' (')[0]}.*engine="):
+        RewardLM(str(case.folder), engine="vllm", trust_remote_code=True)
+    assert not vllm.made
 
 
 def test_where_vllm_is_absent_one_sentence_says_so(checkpoint, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner
-from tokenizers import AddedToken
+from tokenizers import AddedToken, decoders
 
 from rm_value_tasks import prompts as design
 from rm_value_tasks.cli import cli
@@ -156,6 +157,21 @@ def test_flags_of_a_byte_fallback_tokenizer():
     assert "<bos>" in flagged(table, "special")
     assert "<think>" not in flagged(table, "special")
     assert table.decoded[tokenizer.convert_tokens_to_ids("<0x0A>")] == "\n"
+
+
+def test_a_decoder_that_strips_a_texts_start_leaves_words_apart():
+    tokenizer = tiny.chat_tokenizer("gemma")
+    backend = tokenizer.backend_tokenizer
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    backend.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)])  # as Llama 2's
+    (word, *_) = (token for token in tokenizer.get_vocab() if re.fullmatch("▁[a-z]{2,}", token))
+    id_ = tokenizer.convert_tokens_to_ids(word)
+    assert tokenizer.decode([id_]) == word[1:]
+    table, plain = (
+        TokenTable(each, len(each)) for each in (tokenizer, tiny.chat_tokenizer("gemma"))
+    )
+    assert table.decoded[table.ids.index(id_)] == " " + word[1:]
+    assert table.decoded == plain.decoded
 
 
 def test_a_token_that_is_the_replacement_character_is_text():

@@ -49,6 +49,7 @@ __all__ = [
     "Readout",
     "build",
     "one_logit",
+    "reduction",
     "shares_prefixes",
 ]
 
@@ -89,17 +90,13 @@ def build(
     Raises:
         ModelError: if the options do not fit the model.
     """
-    if name not in READOUTS:
-        raise ModelError(f"readout={name!r} is none of {', '.join(READOUTS)}.")
     if head_dtype not in ("float32", "model"):
         raise ModelError(f"head_dtype={head_dtype!r} is neither 'float32' nor 'model'.")
-    if name == "weighted" and not weights:
-        raise ModelError("readout=weighted needs weights=W1;W2;..., one for each label.")
+    reduce = reduction(name, label, weights)
     if name == "attribute":
         return AttributeReadout(model, attribute)
     if name == "pooled" and weights:
         name = "weighted"
-    reduce = _reduce(name, label, weights)
     if name == "first_output":
         return FirstOutputReadout(model, reduce)
     if name == "lm_logit":
@@ -132,7 +129,25 @@ def shares_prefixes(model: Any, name: str) -> bool:
     return name in ("position", "process", "lm_logit") or (native and head)
 
 
-def _reduce(name: str, label: int | None, weights: Sequence[float] | None) -> Reduce:
+def reduction(name: str, label: int | None, weights: Sequence[float] | None) -> Reduce:
+    """Return what makes one reward of a head's labels.
+
+    Args:
+        name: the readout.
+        label: see ``build``.
+        weights: see ``build``.
+
+    Raises:
+        ModelError: if there is no such readout, or the options do not go together.
+    """
+    if name not in READOUTS:
+        raise ModelError(f"readout={name!r} is none of {', '.join(READOUTS)}.")
+    if name == "weighted" and not weights:
+        raise ModelError("readout=weighted needs weights=W1;W2;..., one for each label.")
+    if label is not None and type(label) is not int:
+        raise ModelError(f"label={label!r} is no number of a label; the first is 0.")
+    if label is not None and weights:
+        raise ModelError("label= and weights= exclude each other; give one of them.")
     if name == "process":
         return positive_class(label)
     if name == "lm_logit":
