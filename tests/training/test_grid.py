@@ -218,6 +218,27 @@ def test_a_cell_stopped_while_saving_needs_no_more_training(base, tmp_path):
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
+def test_a_cell_stopped_while_its_checkpoints_go_is_finished(base, tmp_path, monkeypatch):
+    probe = {"every": 100, "metadata": {"prompts": ["best_ever_one"]}}
+    plan = load(grids.config(tmp_path, base, quantities=[8], probe=probe))
+    remove = shutil.rmtree
+
+    def stopped(path, *args, **kwargs):
+        if str(path).endswith("checkpoints"):
+            raise KeyboardInterrupt
+        remove(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            grid.run(plan, print)
+    (cell,) = (tmp_path / "out").iterdir()
+    said = []
+    assert grid.run(plan, said.append) == {}
+    assert said == ["[1/1] llama-pairs-8-seed0: finished before"]
+    assert not (cell / "checkpoints").exists()
+
+
 def test_cells_of_two_outputs_that_differ_otherwise_are_told_apart(trained, base, tmp_path):
     cell = "llama-pairs-8-seed0"
     other = shutil.copytree(trained[0] / "out" / cell, tmp_path / "out" / cell)
