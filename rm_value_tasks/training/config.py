@@ -94,6 +94,12 @@ def load(path: str | Path) -> Grid:
         )
         for base, data, quantity, share, seed in axes
     )
+    names = [cell.name for cell in cells]
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(
+            f"two cells would both go to the folder {double!r}; give bases, data or shares that "
+            "make other names."
+        )
     return Grid(Path(fields.need("output", str)), cells)
 
 

@@ -38,6 +38,15 @@ def test_cells_are_the_product_of_the_axes(tmp_path):
     assert grid.cells[-1].base.revision == "v1"
 
 
+def test_two_cells_of_one_folder_are_refused(tmp_path):
+    with pytest.raises(DataError, match="folder 'a-b-c-640-seed0'"):
+        read(
+            tmp_path,
+            bases=[{"name": name, "pretrained": "org/x"} for name in ("a", "a-b")],
+            data=[{"name": name, "dataset": "org/x"} for name in ("b-c", "c")],
+        )
+
+
 def test_the_papers_settings_are_the_default(tmp_path):
     cell = read(tmp_path, method="lora", objective="grm").cells[0]
     training = cell.training
