@@ -122,7 +122,9 @@ def _load(data: Data) -> pairs.Pairs:
 
 def _run_cell(cell: Cell, folder: Path, load: Callable[[Data], pairs.Pairs]) -> dict[str, Any]:
     found = load(cell.data)
-    counter = load(cell.counter).train if cell.counter else None
+    counter = None
+    if cell.counter:
+        counter = pairs.apart(load(cell.counter), found, cell.counter.name)
     measured = train(cell, folder, pairs.subset(cell, found.train, counter), found.held_out)
     PartialState().wait_for_everyone()
     return measured
