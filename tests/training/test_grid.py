@@ -15,6 +15,7 @@ from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.training import grid
+from rm_value_tasks.training.cell import _arguments
 from rm_value_tasks.training.config import load
 from tests.training import grids
 
@@ -281,6 +282,29 @@ def test_a_folder_that_is_no_cell_is_left_alone(base, tmp_path):
     with pytest.raises(DataError, match="no cell of a grid"):
         grid.run(load(grids.config(tmp_path, base)), print)
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "each", "accumulated"),
+    [
+        ({}, 8, 1),
+        ({"gradient_accumulation_steps": 4}, 2, 4),
+        ({"per_device_train_batch_size": 4}, 4, 2),
+    ],
+)
+def test_a_step_has_the_batch_asked_for(base, tmp_path, given, each, accumulated):
+    training = {"batch_size": 8, "use_cpu": True, **given}
+    (one,) = load(grids.config(tmp_path, base, training=training)).cells
+    made = _arguments(one, tmp_path)
+    assert made.per_device_train_batch_size == each
+    assert made.gradient_accumulation_steps == accumulated
+
+
+def test_a_batch_that_cannot_be_made_is_refused(base, tmp_path):
+    training = {"batch_size": 8, "use_cpu": True, "per_device_train_batch_size": 3}
+    (one,) = load(grids.config(tmp_path, base, training=training)).cells
+    with pytest.raises(DataError, match="batch_size is 8 pairs a step"):
+        _arguments(one, tmp_path)
 
 
 def test_dry_run_lists_the_cells(trained):
