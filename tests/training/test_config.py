@@ -80,7 +80,8 @@ def test_the_digest_follows_whatever_changes_the_outcome(tmp_path):
     [
         ({"basis": []}, "unknown key 'basis'; did you mean 'bases'?"),
         ({"training": {"learning_rat": 1}}, "training has an unknown key 'learning_rat'"),
-        ({"training": {"seed": 1}}, "training has an unknown key 'seed'"),
+        ({"training": {"seed": 1}}, "training.seed cannot be given: give seeds beside"),
+        ({"training": {"save_only_model": True}}, "could not be resumed as it was"),
         ({"training": {"batch_size": 0}}, "training.batch_size is 0"),
         ({"objective": "bradley-tery"}, "objective is 'bradley-tery'; did you mean"),
         ({"quantities": [0]}, "quantities has 0"),
