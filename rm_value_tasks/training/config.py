@@ -13,7 +13,7 @@ import yaml
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.training.converters import FORMATS
-from rm_value_tasks.training.fields import Fields, refuse_unknown
+from rm_value_tasks.training.fields import Fields
 from rm_value_tasks.training.plan import GRM, Base, Cell, Data, Grid, LoRA, ProbePlan
 
 __all__ = ["DEFAULTS", "load"]
@@ -22,8 +22,15 @@ _KEYS = (
     *("output", "bases", "data", "quantities", "counter", "seeds", "objective", "method"),
     *("training", "probe", "lora", "grm"),
 )
-_OURS = ("output_dir", "seed", "data_seed", "resume_from_checkpoint", "model_init_kwargs")
-"""Training arguments that the grid sets itself."""
+_OURS = {
+    "output_dir": "each cell has its folder in output",
+    "seed": "give seeds beside training",
+    "data_seed": "give seeds beside training",
+    "resume_from_checkpoint": "the same command again resumes",
+    "model_init_kwargs": "give dtype, revision and trust_remote_code in bases",
+    "save_only_model": "a killed cell could not be resumed as it was",
+}
+"""Training arguments that cannot be given, and why."""
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -94,6 +101,12 @@ def load(path: str | Path) -> Grid:
         )
         for base, data, quantity, share, seed in axes
     )
+    names = [cell.name for cell in cells]
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(
+            f"two cells would both go to the folder {double!r}; give bases, data or shares that "
+            "make other names."
+        )
     return Grid(Path(fields.need("output", str)), cells)
 
 
@@ -182,7 +195,9 @@ def _training(value: Any) -> dict[str, Any]:
 
     known = [item.name for item in dataclasses.fields(RewardConfig) if item.init]
     fields = Fields(value, "training", ["batch_size", *known])
-    refuse_unknown(value, [key for key in ("batch_size", *known) if key not in _OURS], "training")
+    for key in value:
+        if key in _OURS:
+            raise DataError(f"training.{key} cannot be given: {_OURS[key]}.")
     if fields.get("batch_size", int, 1) < 1:
         raise DataError(f"training.batch_size is {value['batch_size']}; give 1 or more pairs.")
     # YAML takes 1e-5, without a dot, for a text.

@@ -38,8 +38,8 @@ def convert(rows: Iterable[Row], format_name: str, where: str) -> Iterator[Pair]
         where: the dataset's name, for messages.
 
     Yields:
-        ``chosen`` and ``rejected`` (messages, or texts for ``trl``), ``prompt`` where ``trl``
-        needs it, and ``margin`` (float; 0 without ratings).
+        ``chosen`` and ``rejected`` (messages, or texts for ``trl``), ``margin`` (float; 0
+        without ratings), and ``asked``, the prompt, where it is a text before texts.
 
     Raises:
         DataError: if a row lacks a column of the format.
@@ -70,14 +70,17 @@ def _trl(rows: Iterable[Row]) -> Iterator[Pair]:
         texts = isinstance(chosen, str)
         if not texts:
             chosen, rejected = _messages(chosen), _messages(rejected)
-        prompt = row.get("prompt")
-        if isinstance(prompt, str) and texts:
-            chosen, rejected = prompt + chosen, prompt + rejected
-        elif prompt and not isinstance(prompt, str):
+        prompt, margin = row.get("prompt"), row.get("margin") or 0.0
+        if texts and isinstance(prompt, str):
+            yield _pair(prompt + chosen, prompt + rejected, margin, asked=prompt)
+            continue
+        if isinstance(prompt, str) and chosen[0]["role"] == "assistant":
+            prompt = [{"role": "user", "content": prompt}]
+        if prompt and not isinstance(prompt, str):
             before = _messages(prompt)
             if chosen[: len(before)] != before:
                 chosen, rejected = before + chosen, before + rejected
-        yield _pair(chosen, rejected, row.get("margin") or 0.0)
+        yield _pair(chosen, rejected, margin)
 
 
 def _ultrafeedback(rows: Iterable[Row]) -> Iterator[Pair]:

@@ -77,6 +77,7 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
     for number, cell in enumerate(grid.cells, 1):
         label = f"[{number}/{len(grid.cells)}] {cell.name}"
         if standing[cell.name] == "finished":
+            _tidy(grid.output / cell.name, cell)
             speak(f"{label}: finished before")
             continue
         folder = grid.output / cell.name
@@ -95,6 +96,7 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
             speak(f"{label}: failed: {failed[cell.name]}")
         else:
             _write(folder, cell, status="finished", **measured)
+            _tidy(folder, cell)
             speak(f"{label}: finished{_accuracy(measured)}")
         gc.collect()
         if torch.cuda.is_available():
@@ -120,13 +122,18 @@ def _load(data: Data) -> pairs.Pairs:
 
 def _run_cell(cell: Cell, folder: Path, load: Callable[[Data], pairs.Pairs]) -> dict[str, Any]:
     found = load(cell.data)
-    counter = load(cell.counter).train if cell.counter else None
+    counter = None
+    if cell.counter:
+        counter = pairs.apart(load(cell.counter), found, cell.counter.name)
     measured = train(cell, folder, pairs.subset(cell, found.train, counter), found.held_out)
-    state = PartialState()
-    state.wait_for_everyone()
-    if state.is_main_process and cell.training.get("save_total_limit") == 1:
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    PartialState().wait_for_everyone()
     return measured
+
+
+def _tidy(folder: Path, cell: Cell) -> None:
+    """Remove a finished cell's checkpoints; before it is recorded, a kill would lose the run."""
+    if PartialState().is_main_process and cell.training.get("save_total_limit") == 1:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _accuracy(measured: Mapping[str, Any]) -> str:

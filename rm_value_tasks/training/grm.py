@@ -1,12 +1,14 @@
 """Bradley-Terry with generative regularization (GRM), on TRL's ``RewardTrainer``.
 
 Yang et al. 2024, Regularizing Hidden States Enables Learning Generalizable Reward Model for
-LLMs (arXiv 2406.10216), the reference-free DPO form: the backbone that gives the reward also
-has to keep the chosen answer likely under the base's own language head.
+LLMs (arXiv 2406.10216), the SFT form, which needs no reference model: the backbone that gives
+the reward also has to keep the chosen answer likely under the base's own language head.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,9 +47,10 @@ class GRMTrainer(RewardTrainer):
                     f"the base scales its logits ({name} in its config), which objective: grm "
                     "does not know; use bradley-terry."
                 )
-        # In the forward pass, since only there sharded weights are whole.
-        model.register_forward_hook(_add_log_likelihood, with_kwargs=True)
         super().__init__(*args, **kwargs)
+        # In the forward pass, since only there sharded weights are whole.
+        hook = functools.partial(_add_log_likelihood, header=_header(self.processing_class))
+        model.register_forward_hook(hook, with_kwargs=True)
 
     def compute_loss(
         self,
@@ -68,8 +71,29 @@ class GRMTrainer(RewardTrainer):
         return (loss, SequenceClassifierOutput(logits=outputs.logits)) if return_outputs else loss
 
 
+def _header(tokenizer: Any) -> list[int]:
+    """Return the tokens that open an answer; none where the chat template has no such tokens."""
+    if not tokenizer.chat_template:
+        return []
+    asked, opened = (
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": "a"}],
+            tokenize=True,
+            return_dict=True,
+            add_generation_prompt=opens,
+        )["input_ids"]
+        for opens in (False, True)
+    )
+    return opened[len(asked) :] if opened[: len(asked)] == asked else []
+
+
 def _add_log_likelihood(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    model: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Any,
+    *,
+    header: Sequence[int],
 ) -> None:
     if output.hidden_states is None:
         return
@@ -85,6 +109,7 @@ def _add_log_likelihood(
         head,
         kwargs["input_ids"],
         kwargs["attention_mask"],
+        header=header,
         cap=getattr(model.config.get_text_config(), "final_logit_softcapping", None),
     )
 
@@ -95,29 +120,43 @@ def chosen_log_likelihood(
     input_ids: torch.Tensor,
     attention_mask: torch.Tensor,
     *,
+    header: Sequence[int] = (),
     cap: float | None = None,
 ) -> torch.Tensor:
     """Return log p(chosen answer given prompt) of each pair, shape (B,), float32.
 
-    The answer is what follows the tokens that chosen and rejected have in common from the
-    start: the prompt, and the words that both answers may begin with.
+    The answer follows the last ``header`` in what chosen and rejected begin with. Without one
+    (texts, templates that do not open an answer) it is what follows that common beginning, so
+    that words with which both answers begin are left out.
 
     Args:
         hidden: last hidden states, (2B, T, hidden); the chosen half comes first.
         head: from hidden states to logits.
         input_ids: (2B, T), right-padded.
         attention_mask: (2B, T).
+        header: the tokens that open an answer.
         cap: Gemma-2's soft cap of the logits.
     """
     half = len(input_ids) // 2
     chosen, rejected = input_ids.chunk(2)
     real = attention_mask[:half].bool()
     common = (chosen == rejected) & real & attention_mask[half:].bool()
-    prompt = common.long().cumprod(dim=1).sum(dim=1, keepdim=True)
+    shared = common.long().cumprod(dim=1).sum(dim=1, keepdim=True)
     places = torch.arange(chosen.shape[1], device=chosen.device)
-    answer = real & (places >= prompt)
+    answer = real & (places >= _begin(chosen, shared, header))
     logits = head(hidden[:half, :-1]).float()
     if cap is not None:
         logits = cap * torch.tanh(logits / cap)
     log_p = -nn.functional.cross_entropy(logits.transpose(1, 2), chosen[:, 1:], reduction="none")
     return (log_p * answer[:, 1:]).sum(dim=1)
+
+
+def _begin(chosen: torch.Tensor, common: torch.Tensor, header: Sequence[int]) -> torch.Tensor:
+    """Return where the answers begin, (B, 1): after the last header that ends by ``common``."""
+    size, length = len(header), chosen.shape[1]
+    if not 0 < size <= length:
+        return common
+    found = (chosen.unfold(1, size, 1) == chosen.new_tensor(header)).all(dim=2)
+    ends = torch.arange(size, length + 1, device=chosen.device)
+    last = (ends * (found & (ends <= common))).amax(dim=1, keepdim=True)
+    return torch.where(last > 0, last, common)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,9 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.training.converters import SPLITS, convert
 from rm_value_tasks.training.plan import Cell, Data
 
-__all__ = ["Pairs", "load", "subset"]
+__all__ = ["Pairs", "apart", "load", "subset"]
+
+_log = logging.getLogger(__name__)
 
 _HELD_OUT, _MAIN, _COUNTER = 0, 1, 2
 """Streams of random numbers, so that one choice does not move another."""
@@ -24,17 +30,28 @@ _BUILDERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parq
 
 @dataclass(frozen=True)
 class Pairs:
-    """A dataset's pairs: columns ``chosen``, ``rejected`` and, if wanted, ``margin``."""
+    """A dataset's pairs: columns ``chosen``, ``rejected`` and, if wanted, ``margin``.
+
+    Attributes:
+        train: to train on.
+        held_out: to measure the accuracy on; None for none.
+        asked: a digest of each training pair's prompt.
+        asked_held_out: those of the held-out pairs.
+    """
 
     train: datasets.Dataset
     held_out: datasets.Dataset | None
+    asked: tuple[str, ...]
+    asked_held_out: frozenset[str]
 
 
 def load(data: Data) -> Pairs:
     """Load a dataset in TRL's form.
 
-    The held-out pairs are another split's, or so many of this one's, the same for every cell;
-    these are never trained on.
+    The held-out pairs are another split's, or so many of this one's, the same for every cell.
+    Pairs with a prompt of theirs (datasets have several pairs to one prompt, and splits that
+    overlap) are never trained on. Of texts without a ``prompt`` the prompt is not known; there
+    only the same pair is found.
 
     Raises:
         DataError: if it cannot be loaded, is in another format, or nothing remains.
@@ -57,7 +74,45 @@ def load(data: Data) -> Pairs:
         order = np.random.default_rng(_HELD_OUT).permutation(len(train))
         held_out = train.select(order[: data.held_out])
         train = train.select(np.sort(order[data.held_out :]))
-    return Pairs(train, held_out)
+    asked = tuple(train["asked"][:])
+    kept_out = frozenset(() if held_out is None else held_out["asked"][:])
+    train = _without(train, asked, kept_out, data.name)
+    return Pairs(
+        train.remove_columns("asked"),
+        None if held_out is None else held_out.remove_columns("asked"),
+        tuple(train["asked"][:]),
+        kept_out,
+    )
+
+
+def apart(counter: Pairs, main: Pairs, name: str) -> datasets.Dataset:
+    """Return the training pairs of ``counter`` whose prompts ``main`` does not hold out.
+
+    Args:
+        counter: the counter-leaning pairs.
+        main: the data that they are mixed into.
+        name: of ``counter``, for messages.
+
+    Raises:
+        DataError: if nothing remains.
+    """
+    return _without(counter.train, counter.asked, main.asked_held_out, name)
+
+
+def _without(
+    pairs: datasets.Dataset, asked: tuple[str, ...], kept_out: frozenset[str], name: str
+) -> datasets.Dataset:
+    kept = [index for index, prompt in enumerate(asked) if prompt not in kept_out]
+    if len(kept) == len(asked):
+        return pairs
+    if not kept:
+        raise DataError(f"every pair of the data {name!r} has a prompt that is held out.")
+    _log.warning(
+        "%d pairs of the data %r have a prompt that is held out and are not trained on.",
+        len(asked) - len(kept),
+        name,
+    )
+    return pairs.select(kept)
 
 
 def subset(cell: Cell, train: datasets.Dataset, counter: datasets.Dataset | None) -> Any:
@@ -129,7 +184,7 @@ def _convert(rows: datasets.Dataset, data: Data) -> datasets.Dataset:
         raise DataError(f"the data {data.name!r} have several splits; name one with split:.")
     try:
         pairs = datasets.Dataset.from_generator(
-            _generate,
+            _with_prompts,
             gen_kwargs={
                 "rows": rows,
                 "format_name": data.format,
@@ -146,8 +201,22 @@ def _convert(rows: datasets.Dataset, data: Data) -> datasets.Dataset:
     return pairs if data.margin else pairs.remove_columns("margin")
 
 
-def _generate(
+def _with_prompts(
     rows: datasets.Dataset, format_name: str, where: str, version: str
 ) -> Iterator[dict[str, Any]]:
     """Convert, for ``datasets``' cache; ``version`` makes it new with each release."""
-    yield from convert(rows, format_name, where)
+    for pair in convert(rows, format_name, where):
+        digest = hashlib.sha256(json.dumps(_prompt(pair)).encode()).hexdigest()
+        yield {**pair, "asked": digest[:16]}
+
+
+def _prompt(pair: Mapping[str, Any]) -> Any:
+    """Return what is asked: the prompt, the turns that both sides begin with, or else both."""
+    chosen, rejected = pair["chosen"], pair["rejected"]
+    if "asked" in pair or isinstance(chosen, str):
+        return pair.get("asked", [chosen, rejected])
+    turns = zip(chosen, rejected, strict=False)
+    return [a for a, _ in takewhile(lambda sides: sides[0] == sides[1], turns)] or [
+        chosen,
+        rejected,
+    ]

@@ -38,6 +38,15 @@ def test_cells_are_the_product_of_the_axes(tmp_path):
     assert grid.cells[-1].base.revision == "v1"
 
 
+def test_two_cells_of_one_folder_are_refused(tmp_path):
+    with pytest.raises(DataError, match="folder 'a-b-c-640-seed0'"):
+        read(
+            tmp_path,
+            bases=[{"name": name, "pretrained": "org/x"} for name in ("a", "a-b")],
+            data=[{"name": name, "dataset": "org/x"} for name in ("b-c", "c")],
+        )
+
+
 def test_the_papers_settings_are_the_default(tmp_path):
     cell = read(tmp_path, method="lora", objective="grm").cells[0]
     training = cell.training
@@ -71,7 +80,8 @@ def test_the_digest_follows_whatever_changes_the_outcome(tmp_path):
     [
         ({"basis": []}, "unknown key 'basis'; did you mean 'bases'?"),
         ({"training": {"learning_rat": 1}}, "training has an unknown key 'learning_rat'"),
-        ({"training": {"seed": 1}}, "training has an unknown key 'seed'"),
+        ({"training": {"seed": 1}}, "training.seed cannot be given: give seeds beside"),
+        ({"training": {"save_only_model": True}}, "could not be resumed as it was"),
         ({"training": {"batch_size": 0}}, "training.batch_size is 0"),
         ({"objective": "bradley-tery"}, "objective is 'bradley-tery'; did you mean"),
         ({"quantities": [0]}, "quantities has 0"),

@@ -100,7 +100,8 @@ def test_trls_own_forms():
     split = {"prompt": talk("q"), "chosen": talk("q", "a")[1:], "rejected": talk("q", "b")[1:]}
     doubled = {"prompt": talk("q"), **full}
     trap = {"prompt": "q", **full}
-    assert run("trl", full, split, doubled, trap) == [expected] * 4
+    text_prompt = {**split, "prompt": "q"}
+    assert run("trl", full, split, doubled, trap, text_prompt) == [expected] * 5
     assert run("trl", {**full, "margin": 0.5})[0]["margin"] == 0.5
 
 

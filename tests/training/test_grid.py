@@ -15,6 +15,7 @@ from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.scorers.reward import RewardLM
 from rm_value_tasks.training import grid
+from rm_value_tasks.training.cell import _arguments
 from rm_value_tasks.training.config import load
 from tests.training import grids
 
@@ -218,6 +219,27 @@ def test_a_cell_stopped_while_saving_needs_no_more_training(base, tmp_path):
     assert all(torch.equal(value, other[key]) for key, value in one.items())
 
 
+def test_a_cell_stopped_while_its_checkpoints_go_is_finished(base, tmp_path, monkeypatch):
+    probe = {"every": 100, "metadata": {"prompts": ["best_ever_one"]}}
+    plan = load(grids.config(tmp_path, base, quantities=[8], probe=probe))
+    remove = shutil.rmtree
+
+    def stopped(path, *args, **kwargs):
+        if str(path).endswith("checkpoints"):
+            raise KeyboardInterrupt
+        remove(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            grid.run(plan, print)
+    (cell,) = (tmp_path / "out").iterdir()
+    said = []
+    assert grid.run(plan, said.append) == {}
+    assert said == ["[1/1] llama-pairs-8-seed0: finished before"]
+    assert not (cell / "checkpoints").exists()
+
+
 def test_cells_of_two_outputs_that_differ_otherwise_are_told_apart(trained, base, tmp_path):
     cell = "llama-pairs-8-seed0"
     other = shutil.copytree(trained[0] / "out" / cell, tmp_path / "out" / cell)
@@ -260,6 +282,29 @@ def test_a_folder_that_is_no_cell_is_left_alone(base, tmp_path):
     with pytest.raises(DataError, match="no cell of a grid"):
         grid.run(load(grids.config(tmp_path, base)), print)
     assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("given", "each", "accumulated"),
+    [
+        ({}, 8, 1),
+        ({"gradient_accumulation_steps": 4}, 2, 4),
+        ({"per_device_train_batch_size": 4}, 4, 2),
+    ],
+)
+def test_a_step_has_the_batch_asked_for(base, tmp_path, given, each, accumulated):
+    training = {"batch_size": 8, "use_cpu": True, **given}
+    (one,) = load(grids.config(tmp_path, base, training=training)).cells
+    made = _arguments(one, tmp_path)
+    assert made.per_device_train_batch_size == each
+    assert made.gradient_accumulation_steps == accumulated
+
+
+def test_a_batch_that_cannot_be_made_is_refused(base, tmp_path):
+    training = {"batch_size": 8, "use_cpu": True, "per_device_train_batch_size": 3}
+    (one,) = load(grids.config(tmp_path, base, training=training)).cells
+    with pytest.raises(DataError, match="batch_size is 8 pairs a step"):
+        _arguments(one, tmp_path)
 
 
 def test_dry_run_lists_the_cells(trained):

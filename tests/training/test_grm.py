@@ -16,6 +16,13 @@ from tests import tiny
 from tests.training import grids
 
 
+def alike(pair):
+    """Both answers begin with one word, which is of the answer and not of the prompt."""
+    asked, answer = pair["rejected"]
+    same = {**answer, "content": answer["content"].replace("The", "A")}
+    return {**pair, "rejected": [asked, same]}
+
+
 def trainer_of(name, base, folder, **changes):
     return GRMTrainer(
         model=load_model(Base(name, str(base)), seed=0, dropout=False, language_head=True),
@@ -29,7 +36,7 @@ def trainer_of(name, base, folder, **changes):
             save_strategy="no",
             learning_rate=1e-2,
         ),
-        train_dataset=Dataset.from_list(grids.pairs(16)),
+        train_dataset=Dataset.from_list([alike(pair) for pair in grids.pairs(16)]),
         processing_class=tiny.tokenizer_of(name),
         **changes,
     )
@@ -56,7 +63,12 @@ def test_loss_is_the_formula_on_the_base_language_model(tmp_path, name, changes)
     expected = 0.0
     for row in rows:
         chosen, rejected = row["chosen_ids"], row["rejected_ids"]
-        begin = next(i for i, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b)
+        asked = trainer.processing_class.apply_chat_template(
+            row["chosen"][:1], tokenize=True, return_dict=True, add_generation_prompt=True
+        )
+        begin = len(asked["input_ids"])
+        # What the two sides begin with is the answer too (this tokenizer of gemma2 joins it).
+        assert name == "gemma2" or chosen[begin] == rejected[begin]
         ids = torch.tensor([chosen])
         log_p = causal(ids).logits[0].log_softmax(-1)
         total = sum(log_p[i - 1, chosen[i]].item() for i in range(begin, len(chosen)))
@@ -82,6 +94,19 @@ def test_log_likelihood_by_hand():
     assert chosen_log_likelihood(hidden, head, ids, shorter).tolist() == pytest.approx(
         [math.log(3 / 4)]
     )
+
+
+def test_an_answer_begins_after_the_last_header_that_both_sides_have():
+    hidden = torch.zeros(4, 7, 1)
+    head = lambda h: torch.cat([h, h + math.log(3), h - 50, h - 50], dim=-1)  # noqa: E731
+    # Header 2, 3. First pair: a turn, an answer, then the answer (1, 0, 1); second: no header.
+    ids = torch.tensor(
+        [[2, 3, 2, 3, 1, 0, 1], [0, 0, 0, 1, 1, 0, 0], [2, 3, 2, 3, 1, 2, 3], [0, 0, 0, 1, 1, 1, 0]]
+    )
+    mask = torch.ones_like(ids)
+    found = chosen_log_likelihood(hidden, head, ids, mask, header=[2, 3])
+    expected = [2 * math.log(3 / 4) + math.log(1 / 4), 2 * math.log(1 / 4)]
+    assert found.tolist() == pytest.approx(expected)
 
 
 def test_training_moves_the_language_side_and_saves_a_reward_model(tmp_path):

@@ -11,6 +11,8 @@ from rm_value_tasks.training import pairs
 from rm_value_tasks.training.plan import Data
 from tests.training import grids
 
+SIDES = ("chosen", "rejected")
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
@@ -75,6 +77,56 @@ def test_held_out_pairs_are_never_trained_on(file):
     assert asked(again.held_out) == asked(found.held_out)
     with pytest.raises(DataError, match="50 cannot be held out"):
         pairs.load(Data("d", str(file), held_out=50))
+
+
+def with_answers(rows, *answers):
+    """Each prompt with several pairs."""
+    return [
+        {side: [row[side][0], {"role": "assistant", "content": f"{side} {a}"}] for side in SIDES}
+        for row in rows
+        for a in answers
+    ]
+
+
+def as_texts(rows):
+    return [
+        {"prompt": row["chosen"][0]["content"], **{s: row[s][1]["content"] for s in SIDES}}
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("form", [list, as_texts])
+def test_a_prompt_with_several_pairs_is_held_out_whole(tmp_path, caplog, form):
+    path = tmp_path / "pairs.jsonl"
+    rows = form(with_answers(grids.pairs(20), "one", "two", "three"))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = pairs.load(Data("d", str(path), held_out=6))
+    train, held_out = (
+        {str(row["chosen"]).partition("chosen")[0] for row in part}
+        for part in (found.train, found.held_out)
+    )
+    assert len(found.held_out) == 6
+    assert not train & held_out
+    assert len(found.train) == 3 * len(train) == 3 * (20 - len(held_out))
+    assert f"{54 - len(found.train)} pairs of the data 'd'" in caplog.text
+
+
+def test_prompts_in_both_splits_and_in_counter_pairs_are_not_trained_on(tmp_path):
+    folder = tmp_path / "saved"
+    splits = {"train": grids.pairs(30), "test": grids.pairs(10, start=25)}
+    datasets.DatasetDict(
+        {name: datasets.Dataset.from_list(part) for name, part in splits.items()}
+    ).save_to_disk(folder)
+    main = pairs.load(Data("d", str(folder), held_out="test"))
+    assert (len(main.train), len(main.held_out)) == (25, 10)
+    counter = pairs.load(Data("c", str(grids.write_pairs(tmp_path / "c.jsonl", 40))))
+    kept = pairs.apart(counter, main, "c")
+    assert set(asked(kept)) == set(asked(counter.train)) - set(asked(main.held_out))
+    assert len(kept) == 30
+    double = datasets.DatasetDict({"train": counter.train, "test": counter.train})
+    double.save_to_disk(tmp_path / "double")
+    with pytest.raises(DataError, match="every pair of the data 'd'"):
+        pairs.load(Data("d", str(tmp_path / "double"), held_out="test"))
 
 
 def test_another_split_can_be_held_out(file, tmp_path):

@@ -178,9 +178,15 @@ def test_the_last_checkpoint_is_what_the_saved_model_scores(bases, tmp_path):
     assert not any("loss" in logs or "margin" in logs for logs in probed.values())
 
 
-def test_pairs_seen_count_short_last_batches(bases, tmp_path):
+@pytest.mark.parametrize(("size", "accumulated"), [(6, 1), (2, 3)])
+def test_pairs_seen_count_short_last_batches(bases, tmp_path, size, accumulated):
     trainer = trainer_of(  # 16 pairs in batches of 6: 3 steps an epoch, the last of 4 pairs
-        "llama", bases, tmp_path / "run", max_steps=5, per_device_train_batch_size=6
+        "llama",
+        bases,
+        tmp_path / "run",
+        max_steps=5,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulated,
     )
     probe_of(bases, tmp_path / "probes", training={"base": "b"}).attach(trainer)
     trainer.train()
