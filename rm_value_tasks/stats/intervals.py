@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
-from rm_value_tasks.stats.crossing import crossed_variance
+from rm_value_tasks.stats.crossing import CrossedVariance, crossed_variance
 
 __all__ = [
     "DETECTABLE",
     "Interval",
     "PairedShift",
+    "calibrated",
     "draw_weights",
     "lean_interval",
     "paired_shift",
@@ -166,12 +167,11 @@ def paired_shift(
         # The lean is linear in each factor's weights, so the shift is too.
         moved = ((member_weights @ moves[prompt]) * other_weights).sum(axis=1)
         drawn += prompt_weights[:, prompt] * moved
-    shift, spread = float(leans[1] - leans[0]), float(drawn.std(ddof=1))
+    shift = float(leans[1] - leans[0])
     known = crossed_variance(moves.astype(np.float64))
     stderr = float(np.sqrt(known.variance))
-    ratio = stderr / spread * _wider(known.df, level) if spread > 0 else 0.0
-    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    low, high = shift + (ends - shift) * ratio
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(calibrated(drawn, shift, known, level), ends)
     return PairedShift(
         first=float(leans[0]),
         second=float(leans[1]),
@@ -181,6 +181,26 @@ def paired_shift(
         stderr=stderr,
         smallest_detectable=DETECTABLE * stderr,
     )
+
+
+def calibrated(
+    drawn: NDArray[np.float64], estimate: float, known: CrossedVariance, level: float = 0.95
+) -> NDArray[np.float64]:
+    """Draw resamples towards the estimate (or away), so that quantiles have the right width.
+
+    By the ratio of the known standard error to their own, times that of Student's to the
+    normal quantile (see ``paired_shift``). Resamples without spread stay at the estimate.
+
+    Args:
+        drawn: shape (r,), the resampled estimates.
+        estimate: of the sample itself.
+        known: its sampling variance.
+        level: of the interval whose ends are to be right.
+    """
+    spread = float(drawn.std(ddof=1))
+    # Below that it is rounding.
+    ratio = np.sqrt(known.variance) / spread * _wider(known.df, level) if spread > 1e-9 else 0.0
+    return estimate + (drawn - estimate) * ratio
 
 
 def _wider(df: float, level: float) -> float:
