@@ -79,7 +79,9 @@ def lean_interval(
 
     Estimand: P(a member outscores another), ties half, averaged over prompts (pairs of twins).
     Unit of analysis: members, others and prompts, each resampled by itself (crossed factors).
-    Method, sources and degenerate rules: ``paired_shift``.
+    Method, sources and degenerate rules: ``paired_shift``; ends beyond 0 or 1 are cut off there.
+    Members that outscore all others on all prompts vary in nothing that was seen, so the
+    interval of a lean of exactly 0 or 1 has no width.
 
     Args:
         scores: shape (p, w), or differences between twins.
@@ -97,7 +99,8 @@ def lean_interval(
         np.zeros_like(scores), scores, members, others,
         resamples=resamples, level=level, seed=seed,
     )  # fmt: skip
-    return Interval(found.second, 0.5 + found.low, 0.5 + found.high, found.stderr)
+    low, high = (min(max(0.5 + end, 0.0), 1.0) for end in (found.low, found.high))
+    return Interval(found.second, low, high, found.stderr)
 
 
 def paired_shift(
