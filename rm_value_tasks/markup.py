@@ -7,8 +7,8 @@ import re
 __all__ = ["latex", "markdown", "visible"]
 
 # Everything that Markdown (CommonMark, GitHub's tables, footnotes and mathematics) could read
-# as markup; "<", ">" and "&" become entities.
-_MARKS = re.compile(r"([\\`*_\[\]#|~$])")
+# as markup, or make a link of without any mark; "<", ">" and "&" become entities.
+_MARKS = re.compile(r"([\\`*_\[\]#|~$@])|(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
 _ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 _LATEX = str.maketrans({

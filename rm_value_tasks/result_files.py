@@ -27,6 +27,8 @@ Skipped = tuple[Path, str]
 
 _DATE = re.compile(r"_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)\.jsonl?$")
 _KEYS = ("results", "configs", "config", "date")
+_LATEST = 2.5e11
+"""Seconds since 1970 of a date with a four-digit year, about."""
 _COLUMNS = ("prompts", "words", "categories", "forms")
 
 
@@ -118,12 +120,26 @@ def read_results(path: Path) -> dict[str, Any]:
     missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
     if missing:
         raise DataError(f"it is not lm-eval's results file (it has no {missing[0]!r})")
-    tables = [content[key] for key in _KEYS[:3]] + [*content["results"].values()]
-    if not all(isinstance(part, dict) for part in tables) or not isinstance(
-        content["date"], int | float
-    ):
+    if not _well_formed(content):
         raise DataError("it is not lm-eval's results file (its parts have other types)")
     return content
+
+
+def _well_formed(content: Mapping[str, Any]) -> bool:
+    tables = [content[key] for key in _KEYS[:3]]
+    tables += [content.get(key, {}) for key in ("versions", "n-samples", "task_hashes")]
+    if not all(isinstance(table, dict) for table in tables):
+        return False
+    rows = [*content["results"].values(), *content["configs"].values()]
+    rows += content.get("n-samples", {}).values()
+    rows += [row.get("metadata") or {} for row in rows if isinstance(row, dict)]
+    date, limit = content["date"], content["config"].get("limit") or 0
+    return (
+        all(isinstance(row, dict) for row in rows)
+        and isinstance(limit, int | float)
+        and isinstance(date, int | float)
+        and abs(date) < _LATEST
+    )
 
 
 def probes(content: Mapping[str, Any]) -> list[str]:
@@ -180,7 +196,7 @@ def read_samples(
             number, documents are missing or doubled, or the metrics disagree.
     """
     lines = list(_parsed(path))
-    if len(lines) != documents:
+    if len(lines) != documents or not lines:
         raise DataError(
             f"it holds {len(lines)} of the task's {documents} documents: a run that was cut off, "
             "limited (--limit, --samples) or written to twice"
@@ -248,7 +264,9 @@ def _scores(sample: Mapping[str, Any], number: int, words: int, reward: bool) ->
 def _check_metrics(lines: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> None:
     """Refuse samples that are not the ones the results were computed from."""
     for metric, value in metrics.items():
-        own = [float(line[metric]) for line in lines if metric in line]
+        own = [line[metric] for line in lines if metric in line]
+        if not all(isinstance(number, int | float) for number in own):
+            raise DataError(f"its {metric} is not a number in some line")
         if not own or not np.isclose(np.mean(own), value, rtol=1e-9, atol=1e-9):
             raise DataError(
                 f"its {metric} averages {np.mean(own) if own else 'nothing'}, the results file "

@@ -9,20 +9,33 @@ from typing import Any, Protocol
 
 from rm_value_tasks.errors import DataError
 
-__all__ = ["base_name", "cell_name", "identity", "model_arguments", "tell_apart"]
+__all__ = [
+    "base_name",
+    "cell_name",
+    "identity",
+    "model_arguments",
+    "public_arguments",
+    "tell_apart",
+]
 
-# Arguments that say where, how fast and by whose leave a model runs, not which one it is. A
-# secret among them must not end up in a name.
-_MACHINE = {
+# Arguments that may hold a secret (base_url: a user and password): never in a name or a report.
+_SECRET = {
     "api_key",
-    "api_key_env",
     "auth_token",
     "base_url",
+    "header",
+    "headers",
+    "token",
+    "use_auth_token",
+}
+# Arguments that say where, how fast and by whose leave a model runs, not which one it is.
+_MACHINE = {
+    *_SECRET,
+    "api_key_env",
     "batch_size",
     "device",
     "device_map",
     "gpu_memory_utilization",
-    "header",
     "max_batch_size",
     "max_cpu_memory",
     "max_memory_per_gpu",
@@ -36,8 +49,6 @@ _MACHINE = {
     "shared_prefix",
     "tensor_parallel_size",
     "timeout",
-    "token",
-    "use_auth_token",
 }
 
 
@@ -69,6 +80,11 @@ def model_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
         return dict(arguments)
     pairs = (part.partition("=") for part in str(arguments).split(",") if part)
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def public_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return model arguments without those that may hold a secret."""
+    return {key: value for key, value in arguments.items() if key not in _SECRET}
 
 
 def base_name(content: Mapping[str, Any]) -> str:

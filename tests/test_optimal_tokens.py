@@ -139,6 +139,14 @@ def test_markdown_of_any_text_is_one_cell(text):
     assert not re.search(r"(?<!\\)(\\\\)*[|`*_<>]", source)
 
 
+@pytest.mark.parametrize("text", ["https://evil.test", "see www.evil.test", "WWW.a.b", "me@a.b"])
+def test_markdown_makes_no_link_of_a_bare_address(text):
+    """GitHub's autolinks need these very characters side by side."""
+    source = markdown(text)
+    assert not re.search(r"://|www\.|(?<!\\)@", source, re.IGNORECASE)
+    assert re.sub(r"\\(?=[:/.@])", "", source) == text
+
+
 # -- the command ------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -105,6 +106,21 @@ def test_the_page_is_well_formed_and_asks_for_nothing(pages, name):
     images = [attributes for tag, attributes in page.elements if tag == "img"]
     assert len(images) >= 2
     assert all(image["alt"] for image in images)
+
+
+def test_no_secret_among_a_models_arguments_is_shown(root, tmp_path):
+    folder = runs.copy(root / "first", tmp_path / "run")
+    path = runs.results_of(folder)
+    content = json.loads(path.read_text())
+    secrets = dict.fromkeys(("token", "api_key", "header", "use_auth_token"), "hf_secret")
+    content["config"]["model_args"] |= {
+        **secrets, "base_url": "http://me:hf_secret@gpu:8000", "dtype": "bfloat16",
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    for form in report.FORMATS:
+        page = report.render(load(folder), form)
+        assert "hf_secret" not in page
+        assert "dtype=bfloat16" in page
 
 
 @pytest.mark.parametrize("name", ["one", "hostile"])
@@ -263,7 +279,6 @@ def wins(differences, members, others):
 
 def test_the_crossed_interval_is_a_bootstrap_of_words_and_pairs(root):
     """Against a plain resampling loop; quantiles of 2,000 draws agree within sampling error."""
-    import numpy as np
 
     from rm_value_tasks.prompts import TWINS
     from rm_value_tasks.report.probes import probes_of
@@ -326,6 +341,20 @@ def test_families_are_compared_as_the_reference_does(reference):
         assert [shown[ours] for ours in names] == pytest.approx(list(target[[*names.values()]]))
     assert "permutation p = 0.076" in found.notes[1]
     assert "overstates certainty" in found.notes[0]
+
+
+def test_a_model_asked_of_one_valence_only_has_no_three_way_contrast():
+    """It would make every split's difference NaN and the p value 0."""
+    from rm_value_tasks.report.families import compare_families
+    from tests.stats import synthetic
+
+    ranks = synthetic.medians(np.random.default_rng(0))
+    ranks = ranks[(ranks["model"] != "g0") | (ranks["valence"] == "positive")]
+    found, _ = compare_families(ranks)
+    note = found.notes[1]
+    assert "without 1 asked questions of one valence only" in note
+    assert "nan" not in note
+    assert "p = 0.000" not in note
 
 
 def test_families_too_few_are_left_out_with_the_reason(root):

@@ -252,7 +252,43 @@ def metric_nan(folder):
     edit(runs.results_of(folder), lambda c: c["results"]["value_bias_big2"].update(results))
 
 
+def other_type(*place):
+    """Put a list where lm-eval writes something else."""
+
+    def spoil(folder):
+        def change(content):
+            for key in place[:-1]:
+                content = content[key]
+            content[place[-1]] = ["?"]
+
+        edit(runs.results_of(folder), change)
+
+    return spoil
+
+
+def no_documents(folder):
+    edit(runs.results_of(folder), lambda content: content.update({"n-samples": {}}))
+    runs.samples_of(folder).write_text("")
+
+
+TYPES = "its parts have other types"
+
 DAMAGE = {
+    "results a list": (other_type("results"), TYPES),
+    "a task's settings a list": (other_type("configs", "value_bias_big2"), TYPES),
+    "metadata a list": (other_type("configs", "value_bias_big2", "metadata"), TYPES),
+    "counts a list": (other_type("n-samples", "value_bias_big2"), TYPES),
+    "versions a list": (other_type("versions"), TYPES),
+    "a limit that is none": (other_type("config", "limit"), TYPES),
+    "a date beyond the calendar": (
+        lambda f: edit(runs.results_of(f), lambda content: content.update(date=1e30)),
+        TYPES,
+    ),
+    "nothing at all": (no_documents, "0 of the task's 0 documents"),
+    "a metric that is text": (
+        spoil_line(lambda s: s.update(agency_contrast="high")),
+        "agency_contrast is not a number in some line",
+    ),
     "a cut line": (cut_line, "line 4 is cut off"),
     "a missing document": (drop_line, "3 of the task's 4 documents"),
     "a file written twice": (double, "8 of the task's 4 documents"),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from rm_value_tasks.durability.checkpoints import SETTING, checkpoints, finals, settings
 from rm_value_tasks.durability.decay import Decay, fit_decay
-from rm_value_tasks.durability.draws import checkpoint_draws
+from rm_value_tasks.durability.draws import Draws, checkpoint_draws
 from rm_value_tasks.durability.gaps import Gaps, gaps_of
 from rm_value_tasks.durability.movers import word_moves
 from rm_value_tasks.results import Results
@@ -98,7 +98,7 @@ def durability(
 
 
 def _curves(
-    parts: list[tuple[str, pd.DataFrame]], draws: pd.DataFrame, by: str, axis: str, after: float
+    parts: list[tuple[str, pd.DataFrame]], draws: Draws, by: str, axis: str, after: float
 ) -> Iterator[Curve]:
     for setting, rows in parts:
         for first, second in combinations(sorted(rows["base"].unique()), 2):

@@ -25,10 +25,12 @@ class Decay:
         status: ``fading``, ``faded``, ``reversed``, ``not washed out``,
             ``undetermined``, ``no gap`` or ``too few``.
         sentence: the same in words, with numbers.
-        rate: fitted decay per preference pair; NaN with ``too few``.
+        rate: fitted decay per preference pair; NaN with ``too few``; infinite where it lies at
+            the end of the range searched, since such a fit has no end.
         rate_low: lower end of its 95% interval; negative means growth.
         rate_high: upper end.
-        half_life: ln 2 / rate in preference pairs; infinite where the rate is not positive.
+        half_life: ln 2 / rate in preference pairs; infinite where the rate is not positive, 0
+            where it is infinite.
         half_life_low: from ``rate_high``.
         half_life_high: from ``rate_low``; infinite where that is not positive.
         start: pairs at which the gap had arisen and the fit begins; NaN with ``no gap``.
@@ -48,7 +50,7 @@ class Decay:
 def fit_decay(gaps: Gaps, after: float = 0) -> Decay:
     """Fit ``gap(n) = g exp(-rate n)`` to the gap after n preference pairs.
 
-    Least squares, each gap weighted by its inverse variance over the resamples; the interval of
+    Least squares, each gap weighted by its inverse variance; the interval of
     the rate is the percentile interval of fits to the resampled gaps. Rates may be negative (a
     growing gap), so that "no decay" lies inside the range and not at its end.
 
@@ -81,12 +83,16 @@ def fit_decay(gaps: Gaps, after: float = 0) -> Decay:
             start=arisen[0],
         )
     n = table["pairs"].to_numpy(float)
-    weights = 1 / np.maximum(drawn.var(axis=1), 1e-12)
-    rate = float(rates(n, table["gap"], weights)[0])
-    low, high = np.quantile(rates(n, drawn.T, weights), [0.025, 0.975])
+    weights = 1 / np.maximum(table["stderr"].to_numpy(float) ** 2, 1e-12)
+    fitted = rates(n, table["gap"], weights)
+    ends = np.quantile(rates(n, drawn.T, weights), [0.025, 0.975])
+    found = np.append(fitted, ends)
+    limit = _FASTEST / n.max()
+    found[np.abs(found) > limit * (1 - 1e-9)] *= np.inf
+    rate, low, high = map(float, found)
     lives = (_half_life(rate), _half_life(high), _half_life(low))
-    status, sentence = _verdict(table, lives)
-    return Decay(status, sentence, rate, float(low), float(high), *lives, start=arisen[0])
+    status, sentence = _verdict(table, lives, _half_life(limit))
+    return Decay(status, sentence, rate, low, high, *lives, start=arisen[0])
 
 
 def rates(n: ArrayLike, gaps: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
@@ -118,7 +124,9 @@ def _half_life(rate: float) -> float:
     return float(np.log(2) / rate) if rate > 0 else float("inf")
 
 
-def _verdict(table: pd.DataFrame, lives: tuple[float, float, float]) -> tuple[str, str]:
+def _verdict(
+    table: pd.DataFrame, lives: tuple[float, float, float], shortest: float
+) -> tuple[str, str]:
     first, last = table.iloc[0], table.iloc[-1]
     life, life_low, life_high = lives
     holds_zero = last["low"] <= 0 <= last["high"]
@@ -128,19 +136,26 @@ def _verdict(table: pd.DataFrame, lives: tuple[float, float, float]) -> tuple[st
             "it."
         )
     if np.isinf(life_high):
-        bound = f" (the half-life is at least {life_low:,.0f} pairs)" if life_low < np.inf else ""
-        no_decay = f"no decay is told apart from none{bound}"
+        told = 0 < life_low < np.inf
+        bound = f"the half-life is at least {life_low:,.0f} pairs" if told else ""
+        no_decay = "no decay is told apart from none" + (f" ({bound})" if bound else "")
         if holds_zero:
             return "undetermined", f"{no_decay}, but {_at(last)}: too uncertain to say."
         return "not washed out", f"not washed out within the data: {_at(last)}, and {no_decay}."
-    fitted = (
-        f"half-life {life:,.0f} pairs (95% interval {life_low:,.0f} to {life_high:,.0f}"
-        + (", beyond the data" if life > last["pairs"] else "")
-        + ")"
-    )
+    fitted = f"half-life below {shortest:,.0f} pairs, too short for these checkpoints to tell"
+    if life > 0:
+        fitted = _life(life, life_low, life_high, last["pairs"])
     if holds_zero:
         return "faded", f"faded: {_at(last)}, not told apart from none; {fitted}."
     return "fading", f"fading but not washed out within the data: {_at(last)}; {fitted}."
+
+
+def _life(life: float, low: float, high: float, end: float) -> str:
+    return (
+        f"half-life {life:,.0f} pairs (95% interval {low:,.0f} to {high:,.0f}"
+        + (", beyond the data" if life > end else "")
+        + ")"
+    )
 
 
 def _at(row: pd.Series) -> str:

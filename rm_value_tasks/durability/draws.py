@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,28 @@ from rm_value_tasks.results import Results
 from rm_value_tasks.score_arrays import leans_of, sides, twins_in, word_scores
 from rm_value_tasks.stats.intervals import draw_weights
 
-__all__ = ["RESAMPLES", "checkpoint_draws"]
+__all__ = ["RESAMPLES", "Draws", "checkpoint_draws"]
 
 RESAMPLES = 1000
 
 
+@dataclass(frozen=True)
+class Draws:
+    """What words and prompts leave uncertain about several runs.
+
+    Attributes:
+        leans: index model, one column a resample, the same resamples for all.
+        wins: model -> shape (prompts, members, others): 2 where a member outscores another,
+            1 for ties, else 0 (whole numbers take an eighth of the memory).
+    """
+
+    leans: pd.DataFrame
+    wins: dict[str, NDArray[np.int8]]
+
+
 def checkpoint_draws(
     results: Results, task: str, metric: str, models: Iterable[str], *, seed: int = 0
-) -> pd.DataFrame:
+) -> Draws:
     """Resample the lean of several runs over words and prompts, all with the same draws.
 
     Prompts, members and others are crossed factors (``stats.intervals``). What runs share
@@ -35,15 +50,13 @@ def checkpoint_draws(
         models: names of the runs.
         seed: of the draws; equal input gives equal output.
 
-    Returns:
-        Index model, ``RESAMPLES`` columns.
-
     Raises:
         DataError: if words or prompts differ between runs, or the metric is not a lean.
     """
     runs = {run.model: run for run in results.runs if run.task == task}
     stem, _, kind = metric.rpartition("_")
     drawn: dict[str, NDArray[np.float64]] = {}
+    wins: dict[str, NDArray[np.int8]] = {}
     weights: tuple[NDArray[np.float32], ...] = ()
     first: tuple[object, ...] | None = None
     for model in tqdm(list(models), desc="Resampling leans", unit="checkpoint"):
@@ -66,21 +79,19 @@ def checkpoint_draws(
             generator = np.random.default_rng(seed)
             sizes = (len(pairs), int(members.sum()), int(others.sum()))
             weights = tuple(draw_weights(generator, RESAMPLES, size) for size in sizes)
-        drawn[model] = _draws(scores[kind], members, others, *weights)
-    return pd.DataFrame.from_dict(drawn, orient="index")
+        ours, theirs = scores[kind][:, members, None], scores[kind][:, None, others]
+        wins[model] = (ours > theirs).astype(np.int8) + (ours >= theirs)
+        drawn[model] = _draws(wins[model], *weights)
+    return Draws(pd.DataFrame.from_dict(drawn, orient="index"), wins)
 
 
 def _draws(
-    scores: NDArray[np.float64],
-    members: NDArray[np.bool_],
-    others: NDArray[np.bool_],
+    wins: NDArray[np.int8],
     prompt_weights: NDArray[np.float32],
     member_weights: NDArray[np.float32],
     other_weights: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     drawn = np.zeros(RESAMPLES)
-    for prompt, row in enumerate(scores):
-        ours, theirs = row[members][:, None], row[others][None, :]
-        wins = (ours > theirs) + 0.5 * (ours == theirs)
-        drawn += prompt_weights[:, prompt] * ((member_weights @ wins) * other_weights).sum(axis=1)
+    for prompt, won in enumerate(wins / 2):
+        drawn += prompt_weights[:, prompt] * ((member_weights @ won) * other_weights).sum(axis=1)
     return drawn

@@ -112,7 +112,7 @@ def _moves(found: Durability) -> Iterator[str]:
 
 
 def _method(found: Durability) -> Iterator[str]:
-    over_words = "resampled words and prompts (crossed factors, which errs towards wide intervals)"
+    over_words = "resampled words and prompts (crossed factors)"
     if any(curve.gaps.over_seeds for curve in found.curves):
         yield f"Intervals: 95%, over {over_words} and training seeds."
     else:

@@ -77,9 +77,14 @@ def _three_way(ranks: pd.DataFrame, families: Sequence[str]) -> list[str]:
         return []
     a, b = categories
     contrast = three_way_contrasts(ranks, categories)
-    first, second = (contrast[name].to_numpy() for name in families)
+    whole = contrast.dropna()
+    first, second = (whole[whole.index.get_level_values(0) == name].to_numpy() for name in families)
+    lacking = len(contrast) - len(whole)
+    without = f", without {lacking} asked questions of one valence only" if lacking else ""
+    if not len(first) or not len(second):
+        return []
     return [
-        f"Three-way contrast (family x category x valence), the model as unit: "
+        f"Three-way contrast (family x category x valence), the model as unit{without}: "
         f"{families[0]} {first.mean():.1f}, {families[1]} {second.mean():.1f} ranks "
         f"({a} minus {b}, positive minus negative; larger = more to {b}); "
         f"permutation p = {exact_p(first, second):.3f}."

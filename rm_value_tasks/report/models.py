@@ -98,9 +98,9 @@ def crossed_parts(
         f"models ({found.models}) as samples at once (crossed random effects, REML): a family's "
         f"lean, and how far families differ, for other models, words and questions of these "
         f"kinds. Standard deviations on the scale of the lean: {spread}. A lean is tested "
-        "against 0.5, a difference against 0, with as many degrees of freedom as there are "
-        "models beyond families, which errs towards wide intervals (98% held the truth in "
-        "simulations)."
+        "against 0.5, a difference against 0, with the least degrees of freedom of what it rests "
+        "on (models beyond families, pairs beyond one, words), which errs towards wide intervals "
+        "(98% held the truth in simulations)."
     )
     notes = [note]
     if covariates:

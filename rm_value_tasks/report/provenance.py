@@ -8,6 +8,7 @@ from typing import Any
 from rm_value_tasks.report.content import Section, Table, text
 from rm_value_tasks.report.probes import Probe
 from rm_value_tasks.results import Results, Run
+from rm_value_tasks.run_names import public_arguments
 
 __all__ = ["method_section", "runs_section", "skipped_section"]
 
@@ -90,7 +91,8 @@ def runs_section(results: Results) -> Section:
 
 def _settings(run: Run) -> tuple[str, ...]:
     config = run.config
-    arguments = ", ".join(f"{key}={value}" for key, value in run.model_args.items())
+    shown = public_arguments(run.model_args)
+    arguments = ", ".join(f"{key}={value}" for key, value in shown.items())
     revision = _known(config, "model_sha")[:_DIGITS] or _known(config, "model_revision")
     return (
         run.model, run.model_type, arguments, run.score_kind, _known(config, "readout"),

@@ -17,6 +17,9 @@ __all__ = ["Fitted", "best_fit", "fit_reml"]
 
 _OPTIMIZERS = ("bfgs", "powell", "lbfgs")
 _SLACK = 1e-3
+# A variance of zero has no neighbour in proportion, and optimizers stick there: steps of it, too.
+_NEIGHBOURS = ((0.9, 0.0), (1.1, 0.0), (1.0, 1e-3), (1.0, 1e-2))
+"""Factor and addend (in residual variances) of each variance."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def best_fit(model: MixedLM, starts: list[Any]) -> Fitted:
     statsmodels can report convergence with an infinite likelihood and wrong coefficients
     (``lbfgs`` on the published ranks), or stop short with random slopes. A fit is believed if
     its likelihood and standard errors are finite and no neighbour, each variance a tenth
-    smaller or larger, is likelier by more than 0.001.
+    smaller or larger or by 0.1% or 1% of the residual's larger, is likelier by more than 0.001.
 
     Raises:
         DataError: if no fit passes.
@@ -110,9 +113,9 @@ def _stationary(model: MixedLM, fit: Any) -> bool:
     components = np.asarray(fit.vcomp, dtype=float) / fit.scale
     values, vectors = np.linalg.eigh(covariance) if covariance.size else (np.zeros(0), covariance)
     for place in range(len(values) + len(components)):
-        for factor in (0.9, 1.1):
+        for factor, addend in _NEIGHBOURS:
             scaled = np.concatenate([values, components])
-            scaled[place] *= factor
+            scaled[place] = scaled[place] * factor + addend
             head, tail = scaled[: len(values)], scaled[len(values) :]
             near = MixedLMParams.from_components(
                 fe_params=np.asarray(fit.fe_params),

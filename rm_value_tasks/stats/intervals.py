@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
-from rm_value_tasks.stats.crossing import crossed_variance
+from rm_value_tasks.stats.crossing import CrossedVariance, crossed_variance
 
 __all__ = [
     "DETECTABLE",
     "Interval",
     "PairedShift",
+    "calibrated",
     "draw_weights",
     "lean_interval",
     "paired_shift",
@@ -78,7 +79,9 @@ def lean_interval(
 
     Estimand: P(a member outscores another), ties half, averaged over prompts (pairs of twins).
     Unit of analysis: members, others and prompts, each resampled by itself (crossed factors).
-    Method, sources and degenerate rules: ``paired_shift``.
+    Method, sources and degenerate rules: ``paired_shift``; ends beyond 0 or 1 are cut off there.
+    Members that outscore all others on all prompts vary in nothing that was seen, so the
+    interval of a lean of exactly 0 or 1 has no width.
 
     Args:
         scores: shape (p, w), or differences between twins.
@@ -96,7 +99,8 @@ def lean_interval(
         np.zeros_like(scores), scores, members, others,
         resamples=resamples, level=level, seed=seed,
     )  # fmt: skip
-    return Interval(found.second, 0.5 + found.low, 0.5 + found.high, found.stderr)
+    low, high = (min(max(0.5 + end, 0.0), 1.0) for end in (found.low, found.high))
+    return Interval(found.second, low, high, found.stderr)
 
 
 def paired_shift(
@@ -166,12 +170,11 @@ def paired_shift(
         # The lean is linear in each factor's weights, so the shift is too.
         moved = ((member_weights @ moves[prompt]) * other_weights).sum(axis=1)
         drawn += prompt_weights[:, prompt] * moved
-    shift, spread = float(leans[1] - leans[0]), float(drawn.std(ddof=1))
+    shift = float(leans[1] - leans[0])
     known = crossed_variance(moves.astype(np.float64))
     stderr = float(np.sqrt(known.variance))
-    ratio = stderr / spread * _wider(known.df, level) if spread > 0 else 0.0
-    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    low, high = shift + (ends - shift) * ratio
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(calibrated(drawn, shift, known, level), ends)
     return PairedShift(
         first=float(leans[0]),
         second=float(leans[1]),
@@ -181,6 +184,26 @@ def paired_shift(
         stderr=stderr,
         smallest_detectable=DETECTABLE * stderr,
     )
+
+
+def calibrated(
+    drawn: NDArray[np.float64], estimate: float, known: CrossedVariance, level: float = 0.95
+) -> NDArray[np.float64]:
+    """Draw resamples towards the estimate (or away), so that quantiles have the right width.
+
+    By the ratio of the known standard error to their own, times that of Student's to the
+    normal quantile (see ``paired_shift``). Resamples without spread stay at the estimate.
+
+    Args:
+        drawn: shape (r,), the resampled estimates.
+        estimate: of the sample itself.
+        known: its sampling variance.
+        level: of the interval whose ends are to be right.
+    """
+    spread = float(drawn.std(ddof=1))
+    # Below that it is rounding.
+    ratio = np.sqrt(known.variance) / spread * _wider(known.df, level) if spread > 1e-9 else 0.0
+    return estimate + (drawn - estimate) * ratio
 
 
 def _wider(df: float, level: float) -> float:

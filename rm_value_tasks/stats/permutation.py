@@ -25,11 +25,12 @@ def exact_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     difference of means is at least as large as the one seen, in absolute value. Unit: the
     element (give one number a model). Ties count as at least as large. It is exact where all
     splits are counted, up to 20,000 of them; beyond that 9,999 random ones (seed 0), and the
-    p is (b + 1) / (9,999 + 1). Fewer than two units a side give NaN: nothing could be small.
+    p is (b + 1) / (9,999 + 1). Fewer than two units a side give NaN: nothing could be small; so
+    does a NaN, than which nothing is larger.
 
     Source: Fisher 1935, The Design of Experiments; ``scipy.stats.permutation_test``.
     """
-    if min(len(first), len(second)) < 2:
+    if min(len(first), len(second)) < 2 or np.isnan([*first, *second]).any():
         return float("nan")
     splits = math.comb(len(first) + len(second), len(first))
     return _permuted(first, second, _mean_gap, np.inf if splits <= _MOST_EXACT else _RESAMPLES)
@@ -42,14 +43,15 @@ def permutation_t(
 
     Estimand: the share of random deals of the elements to the two sides whose absolute Welch t
     is at least that seen; (b + 1) / (resamples + 1), so never below 1e-4 at 9,999. Unit: the
-    element. Ties count as at least as large. Seed 0. Fewer than two elements a side, or no
-    spread, give NaN.
+    element. Ties count as at least as large. Seed 0. Fewer than two elements a side, no spread
+    or a NaN give NaN.
 
     Source: Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p is never zero); Janssen
     1997, Stat. Probab. Lett. 36:9 (a studentized statistic keeps its level under unequal
     variances). The paper's script calls the parametric Welch p a permutation p.
     """
-    if min(len(first), len(second)) < 2 or not np.ptp(np.concatenate([first, second])):
+    spread = np.ptp(np.concatenate([first, second]))
+    if min(len(first), len(second)) < 2 or np.isnan(spread) or not spread:
         return float("nan")
     return _permuted(first, second, _welch_gap, resamples)
 

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from scipy.optimize import curve_fit
 
 from rm_value_tasks.durability.decay import fit_decay, rates
+from rm_value_tasks.durability.draws import RESAMPLES, Draws, _draws
 from rm_value_tasks.durability.gaps import COLUMNS, Gaps, gaps_of
+from rm_value_tasks.stats.intervals import draw_weights
 
 PAIRS = np.array([0, 100, 200, 400, 800, 1600])
 
@@ -18,8 +20,8 @@ def gaps(values, error=0.01, seed=0, pairs=PAIRS):
     values = np.asarray(values, float)
     draws = values[:, None] + np.random.default_rng(seed).normal(0, error, (len(values), 1000))
     low, high = np.quantile(draws, [0.025, 0.975], axis=1)
-    columns = zip(pairs, values, low, high, [1] * len(pairs), [1] * len(pairs), strict=True)
-    table = pd.DataFrame(list(columns), columns=list(COLUMNS))
+    columns = (pairs, values, draws.std(axis=1), low, high, [1] * len(pairs), [1] * len(pairs))
+    table = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
     return Gaps("a", "b", table, draws, over_seeds=False)
 
 
@@ -80,6 +82,15 @@ def test_what_can_be_said(values, status):
         assert "not washed out within the data" in found.sentence
 
 
+def test_a_gap_gone_at_the_next_checkpoint_has_no_half_life_to_tell():
+    """The best rate is then without bound; the end of the range searched is no estimate."""
+    found = fit_decay(gaps([0, 0.3, 0, 0, 0, 0]))
+    assert found.status == "faded"
+    assert (found.rate, found.half_life, found.half_life_low) == (np.inf, 0, 0)
+    assert "too short for these checkpoints to tell" in found.sentence
+    assert "interval" not in found.sentence.partition("none;")[2]
+
+
 def test_a_large_error_at_the_end_is_undetermined():
     noisy = gaps(np.full(6, 0.05))
     spread = np.random.default_rng(1).normal(0.05, 0.2, noisy.draws[2:].shape)
@@ -125,11 +136,24 @@ def cells(seeds=(0, 1, 2)):
     return pd.DataFrame(rows, columns=["base", "seed", "pairs_seen", "model", "lean"])
 
 
-def draws(rows, spread=0.0):
-    noise = np.random.default_rng(3).normal(0, spread, 1000)
-    return pd.DataFrame(
-        rows["lean"].to_numpy()[:, None] + noise[None, :], index=list(rows["model"])
-    )
+def draws(rows, scores=None):
+    """Draws around the rows' leans by scores, shape (prompts, words); the same scores unless told.
+
+    Twenty members of fifty words.
+    """
+    generator = np.random.default_rng(3)
+    shared = generator.normal(size=(6, 50))
+    weights = [draw_weights(generator, RESAMPLES, size) for size in (6, 20, 30)]
+    wins = {}
+    for model in rows["model"]:
+        own = shared if scores is None else scores[model]
+        ours, theirs = own[:, :20, None], own[:, None, 20:]
+        wins[model] = (ours > theirs).astype(np.int8) + (ours >= theirs)
+    leans = {
+        model: lean + _draws(wins[model], *weights) - wins[model].mean() / 2
+        for model, lean in zip(rows["model"], rows["lean"], strict=True)
+    }
+    return Draws(pd.DataFrame.from_dict(leans, orient="index"), wins)
 
 
 def test_gaps_are_differences_of_means_over_seeds():
@@ -144,15 +168,44 @@ def test_gaps_are_differences_of_means_over_seeds():
 
 
 def test_what_bases_share_cancels_and_seeds_do_not():
-    """Draws that move both bases alike leave only the seeds' spread: sd of a mean over n."""
+    """The same scores everywhere: only the seeds' spread is left, with its few degrees."""
     rows = cells()
-    found = gaps_of(rows, draws(rows, spread=5.0), "a", "b")
-    each = np.std([0, 0.01, 0.02], ddof=1) / np.sqrt(3)
-    assert found.draws.std() == pytest.approx(np.sqrt(2) * each, rel=0.1)
-    single = cells(seeds=(0,))
-    alone = gaps_of(single, draws(single, spread=5.0), "a", "b")
-    assert not alone.over_seeds
-    assert alone.draws.std() == pytest.approx(0, abs=1e-9)
+    found = gaps_of(rows, draws(rows), "a", "b")
+    assert found.over_seeds
+    # Leans told that scores do not hold: variance of a mean over 3 seeds, twice; Welch's df, 4.
+    stderr = np.sqrt(2) * np.std([0, 0.01, 0.02], ddof=1) / np.sqrt(3)
+    assert found.table["stderr"].to_numpy() == pytest.approx([stderr] * 2)
+
+
+@pytest.mark.parametrize(
+    ("runs", "seeds"), [pytest.param(600, 3, marks=pytest.mark.slow), (60, 3), (60, 1)]
+)
+def test_intervals_of_gaps_cover(runs, seeds):
+    """No gap; words, prompts and seeds vary. At few runs only gross failures show."""
+    covered = []
+    for seed in range(runs):
+        found = gap_without_truth(np.random.default_rng(seed), seeds)
+        row = found.table.iloc[0]
+        covered.append(row["low"] <= 0 <= row["high"])
+    print(f"coverage {np.mean(covered):.3f} of {runs}")
+    error = np.sqrt(0.95 * 0.05 / runs)
+    assert 0.93 - 2 * error <= np.mean(covered) <= 0.98 + 2 * error
+
+
+def gap_without_truth(generator, seeds):
+    rows, scores = [], {}
+    for base in "ab":
+        word = generator.normal(size=50)
+        for seed in range(seeds):
+            own = 0.6 * (seeds > 1) * generator.normal() * (np.arange(50) < 20)
+            scores[f"{base}{seed}"] = word + own + generator.normal(size=(6, 50))
+            ours, theirs = (
+                scores[f"{base}{seed}"][:, :20, None],
+                scores[f"{base}{seed}"][:, None, 20:],
+            )
+            rows.append((base, seed, 100, f"{base}{seed}", (ours > theirs).mean()))
+    table = pd.DataFrame(rows, columns=["base", "seed", "pairs_seen", "model", "lean"])
+    return gaps_of(table, draws(table, scores), "a", "b")
 
 
 def test_only_common_places_are_compared():
@@ -167,3 +220,4 @@ def test_a_seed_that_lacks_a_checkpoint_leaves_its_weight_to_the_others():
     found = gaps_of(rows, draws(rows), "a", "b")
     assert found.table["gap"].to_numpy() == pytest.approx([0.3, 0.705 - 0.41])
     assert found.draws[1].mean() == pytest.approx(0.295, abs=0.005)
+    assert list(found.table["seeds_first"]) == [3, 2]

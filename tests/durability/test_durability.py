@@ -10,11 +10,13 @@ from scipy.stats import norm
 
 from rm_value_tasks.cli import cli
 from rm_value_tasks.durability import durability
+from rm_value_tasks.durability.draws import checkpoint_draws
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.figures import word_places
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.results import load
 from rm_value_tasks.score_arrays import sides, twins_in, word_scores
+from rm_value_tasks.stats.intervals import paired_shift
 from tests import runs
 
 HALF_LIFE = 300
@@ -90,7 +92,7 @@ def test_quantities_are_compared_at_their_last_checkpoint(found):
     assert set(found.finals["step"]) == {20, 80}
 
 
-def test_the_interval_is_that_of_a_naive_paired_bootstrap(folder, found):
+def test_the_interval_is_that_of_a_naive_paired_bootstrap_calibrated(folder, found):
     results = load(folder)
     scores = {}
     for base in ("gemma", "llama"):
@@ -108,11 +110,20 @@ def test_the_interval_is_that_of_a_naive_paired_bootstrap(folder, found):
             for s in (scores["gemma"], scores["llama"])
         ]
         naive.append(leans[0] - leans[1])
+    names = found.checkpoints.query("step == 10").set_index("base")["model"]
+    drawn = checkpoint_draws(results, "value_bias_big2", "agency_contrast", names)
+    raw = drawn.leans.loc[names["gemma"]] - drawn.leans.loc[names["llama"]]
+    width = np.quantile(naive, 0.975) - np.quantile(naive, 0.025)
+    assert np.quantile(raw, [0.025, 0.975]) == pytest.approx(
+        np.quantile(naive, [0.025, 0.975]), abs=0.15 * width
+    )
     curve = next(c for c in found.curves if "800" in c.setting and c.axis.endswith("seen"))
     row = curve.gaps.table.query("pairs == 100").iloc[0]
-    width = np.quantile(naive, 0.975) - np.quantile(naive, 0.025)
+    member = np.arange(80) < 40
+    expected = paired_shift(scores["llama"], scores["gemma"], member, ~member, seed=5)
+    assert row["stderr"] == pytest.approx(expected.stderr)
     assert [row["low"], row["high"]] == pytest.approx(
-        np.quantile(naive, [0.025, 0.975]), abs=0.15 * width
+        [expected.low, expected.high], abs=0.1 * (expected.high - expected.low)
     )
 
 

@@ -85,6 +85,18 @@ def test_pairs_that_vary_widen_leans_and_not_differences():
     assert gap["lean Gemma"] > gap["Llama - Gemma"]
 
 
+def test_the_scarcest_factor_gives_the_degrees_of_freedom(ranked):
+    """Three pairs: 2 for a lean, which rests on them, and 6 - 2 = 4 models for the difference."""
+    few = ranked[ranked["pair"].isin(["p0", "p1", "p2"])]
+    found = crossed_model(few, FAMILIES, "Agency", "Communion").coefficients
+    assert found["df"].to_dict() == {"lean Gemma": 2, "lean Llama": 2, "Llama - Gemma": 4}
+    row = found.loc["lean Gemma"]
+    assert row["high"] - row["estimate"] == pytest.approx(4.303 * row["stderr"], rel=1e-3)
+    words = ranked[ranked["word"].isin(["w0", "w1", "w28", "w29"])]
+    found = crossed_model(words, FAMILIES, "Agency", "Communion").coefficients
+    assert found.loc["Llama - Gemma", "df"] == 2
+
+
 def test_one_family_has_a_lean_and_no_difference(ranked):
     known = {name: family for name, family in FAMILIES.items() if family == "Gemma"}
     found = crossed_model(ranked, known, "Agency", "Communion")

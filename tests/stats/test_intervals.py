@@ -117,3 +117,14 @@ def test_refusals():
         paired_shift(good, np.full_like(good, np.nan), MEMBERS, OTHERS)
     with pytest.raises(ValueError, match="two words"):
         paired_shift(good, good, np.arange(30) < 1, OTHERS)
+
+
+def test_an_interval_ends_where_leans_do():
+    """A lean near 1 on four pairs of prompts that vary: Student's reach is beyond 1."""
+    drawn = np.random.default_rng(0).normal(size=(4, 50))
+    members = np.arange(50) < 20
+    drawn[:, members] += np.array([[6], [4], [2], [0.5]])
+    for sign, end in ((1, "high"), (-1, "low")):
+        found = lean_interval(sign * drawn, members, ~members)
+        assert 0 <= found.low < found.estimate < found.high <= 1
+        assert getattr(found, end) == (1 if sign == 1 else 0)

@@ -1,11 +1,12 @@
 """The mixed model against closed forms, and fits that must not be believed."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from statsmodels.regression.mixed_linear_model import MixedLM
+from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.stats.fitting import best_fit
@@ -111,6 +112,24 @@ def test_a_fit_that_stops_short_is_refused(monkeypatch):
     fit = model.fit
     monkeypatch.setattr(fitting, "_OPTIMIZERS", ("nm",))
     monkeypatch.setattr(model, "fit", lambda **options: fit(**options, maxiter=1))
+    with pytest.raises(DataError, match="likelier neighbours"):
+        best_fit(model, [None])
+
+
+def test_a_variance_stuck_at_zero_is_refused(monkeypatch):
+    """Zero times 1.1 is zero, so neighbours in proportion alone would not tell."""
+    table = synthetic.medians(np.random.default_rng(5), intercept=30.0)
+    x = pd.get_dummies(table["base"]).to_numpy(float)
+    model = MixedLM(table["rank"].to_numpy(), x, table["model"].to_numpy())
+    good = model.fit(reml=True)
+    zero = np.array([[1e-12]])
+    at_zero = MixedLMParams.from_components(fe_params=good.fe_params, cov_re=zero)
+    stuck = SimpleNamespace(
+        fe_params=good.fe_params, bse_fe=good.bse_fe, cov_re=zero, vcomp=np.zeros(0), scale=1.0,
+        llf=model.loglike(at_zero, profile_fe=True),
+    )  # fmt: skip
+    assert stuck.llf < good.llf - 10
+    monkeypatch.setattr(model, "fit", lambda **_: stuck)
     with pytest.raises(DataError, match="likelier neighbours"):
         best_fit(model, [None])
 

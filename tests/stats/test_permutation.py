@@ -54,6 +54,8 @@ def test_too_little_gives_nan():
     one, two = np.array([1.0]), np.array([1.0, 2.0])
     assert np.isnan([exact_p(one, two), permutation_t(one, two)]).all()
     assert np.isnan(permutation_t(np.ones(3), np.ones(4)))
+    gap = np.array([1.0, 2.0, np.nan])  # compared with NaN, no split would be as extreme: p = 0
+    assert np.isnan([exact_p(gap, gap[:2]), permutation_t(gap, gap[:2])]).all()
     still = synthetic.medians(np.random.default_rng(1)).assign(rank=5.0)
     found = panel_tests(still, ["Gemma", "Llama"])
     assert found[["welch", "permutation", "model_welch"]].isna().all(axis=None)
