@@ -68,6 +68,15 @@ def test_a_bos_that_the_template_forgets_is_added_once():
     assert tokens["input_ids"][0] == tokenizer.bos_token_id
 
 
+def test_a_bos_that_the_template_doubles_is_kept_once():
+    tokenizer = tiny.chat_tokenizer("llama3")
+    (expected,) = ChatEncoder(tokenizer).encode([("Q", " A")])
+    tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
+    encoder = ChatEncoder(tokenizer)
+    assert encoder.encode([("Q", " A")]) == [expected]
+    assert encoder.describe()["bos_count"] == 1
+
+
 def test_turns_survive_lm_evals_string_and_its_request_cache():
     history = [{"role": "system", "content": "Be brief."}, USER]
     context = Conversation("<rendered>", history)
