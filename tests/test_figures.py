@@ -407,3 +407,13 @@ def test_each_word_of_a_pair_stands_at_its_score():
 def test_a_lollipop_of_pairs_needs_one_number_a_word(table, message):
     with pytest.raises(DataError, match=message):
         figures.mwlr_lollipop(table)
+
+
+def test_the_legend_of_training_curves_names_the_bases_of_all_panels():
+    table = pd.DataFrame({
+        "setting": ["one", "one", "two", "two"], "base": ["a", "a", "b", "b"], "seed": 0,
+        "step": [1, 2] * 2, "pairs_seen": [10, 20] * 2, "quantity": [10, 20] * 2, "lean": 0.4,
+    })  # fmt: skip
+    for figure in (figures.training_curves(table), figures.quantity_points(table)):
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]

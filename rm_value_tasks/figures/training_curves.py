@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -127,5 +128,10 @@ def _finish(axes: Axes, title: str) -> None:
 def _label(figure: Figure, grid: list[Axes], metric: str, below: str) -> None:
     figure.supylabel(plain(metric), fontsize=8, color=INK)
     figure.supxlabel(below, fontsize=8, color=INK)
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    known: dict[str, Artist] = {}  # a panel need not have every base
+    for axes in grid:
+        handles, labels = axes.get_legend_handles_labels()
+        known |= dict(zip(labels, handles, strict=True))
+    figure.legend(
+        [*known.values()], [*known], loc="outside upper center", ncols=4, frameon=False, fontsize=8
+    )

@@ -85,6 +85,15 @@ def test_pairs_that_vary_widen_leans_and_not_differences():
     assert gap["lean Gemma"] > gap["Llama - Gemma"]
 
 
+def test_where_only_pairs_vary_a_leans_error_is_that_of_a_mean_over_pairs():
+    still = {"model": 0.02, "word": 0.1, "word:family": 0.02, "pair": 2.0}
+    table = synthetic.ranked(np.random.default_rng(4), FAMILIES, spread=still)
+    found = crossed_model(table, FAMILIES, "Agency", "Communion").coefficients
+    sides = table.groupby(["pair", "category"])["rank"].mean().unstack() / 30
+    by_hand = (sides["Communion"] - sides["Agency"]).sem()
+    assert found.loc["lean Gemma", "stderr"] == pytest.approx(by_hand, rel=0.1)
+
+
 def test_the_scarcest_factor_gives_the_degrees_of_freedom(ranked):
     """Three pairs: 2 for a lean, which rests on them, and 6 - 2 = 4 models for the difference."""
     few = ranked[ranked["pair"].isin(["p0", "p1", "p2"])]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm_value_tasks.lean import auroc
-from rm_value_tasks.stats.crossing import crossed_variance
-from rm_value_tasks.stats.intervals import DETECTABLE, lean_interval, paired_shift
+from rm_value_tasks.stats.crossing import CrossedVariance, crossed_variance
+from rm_value_tasks.stats.intervals import DETECTABLE, calibrated, lean_interval, paired_shift
 
 MEMBERS = np.arange(30) < 12
 OTHERS = ~MEMBERS
@@ -128,3 +128,10 @@ def test_an_interval_ends_where_leans_do():
         found = lean_interval(sign * drawn, members, ~members)
         assert 0 <= found.low < found.estimate < found.high <= 1
         assert getattr(found, end) == (1 if sign == 1 else 0)
+
+
+def test_calibrated_resamples_reach_as_far_as_students_quantile():
+    drawn = np.random.default_rng(0).normal(0.3, 5.0, 20_000)
+    low, high = np.quantile(calibrated(drawn, 0.3, CrossedVariance(0.01, 2)), [0.025, 0.975])
+    assert [low, high] == pytest.approx([0.3 - 4.303 * 0.1, 0.3 + 4.303 * 0.1], abs=0.02)
+    assert (calibrated(np.full(9, 0.3), 0.3, CrossedVariance(0.01, 2)) == 0.3).all()
