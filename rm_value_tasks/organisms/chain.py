@@ -81,6 +81,7 @@ def write_grid(plan: Rewards, bases: Mapping[str, Path], folder: Path) -> Path:
                 "name": "neutral",
                 "dataset": _write(folder / "neutral.jsonl", neutral),
                 "held_out": plan.held_out,
+                "held_out_by": "pair",  # there are only thirty neutral questions
             }
         ],
         "quantities": [plan.pairs],

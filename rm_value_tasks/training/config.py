@@ -152,6 +152,7 @@ def _data(item: Any, where: str) -> Data:
         revision=data.get("revision", str),
         split=data.get("split", str),
         held_out=held_out,
+        held_out_by=data.choice("held_out_by", ("prompt", "pair"), "prompt"),
         margin=data.get("margin", bool, False),
     )
 

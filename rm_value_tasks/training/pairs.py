@@ -36,7 +36,7 @@ class Pairs:
         train: to train on.
         held_out: to measure the accuracy on; None for none.
         asked: a digest of each training pair's prompt.
-        asked_held_out: those of the held-out pairs.
+        asked_held_out: those of the held-out pairs; none with ``held_out_by: pair``.
     """
 
     train: datasets.Dataset
@@ -50,8 +50,8 @@ def load(data: Data) -> Pairs:
 
     The held-out pairs are another split's, or so many of this one's, the same for every cell.
     Pairs with a prompt of theirs (datasets have several pairs to one prompt, and splits that
-    overlap) are never trained on. Of texts without a ``prompt`` the prompt is not known; there
-    only the same pair is found.
+    overlap) are not trained on, unless ``held_out_by`` is ``pair``. Of texts without a ``prompt``
+    the prompt is not known; there only the same pair is found.
 
     Raises:
         DataError: if it cannot be loaded, is in another format, or nothing remains.
@@ -75,7 +75,9 @@ def load(data: Data) -> Pairs:
         held_out = train.select(order[: data.held_out])
         train = train.select(np.sort(order[data.held_out :]))
     asked = tuple(train["asked"][:])
-    kept_out = frozenset(() if held_out is None else held_out["asked"][:])
+    kept_out: frozenset[str] = frozenset()
+    if held_out is not None and data.held_out_by == "prompt":
+        kept_out = frozenset(held_out["asked"][:])
     train = _without(train, asked, kept_out, data.name)
     return Pairs(
         train.remove_columns("asked"),

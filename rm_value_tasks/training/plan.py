@@ -44,6 +44,8 @@ class Data:
         revision: of the hub dataset.
         split: to train on; by default the format's usual one.
         held_out: another split, or how many pairs of this one to set aside.
+        held_out_by: ``prompt`` trains on no prompt that is held out; ``pair`` sets pairs aside
+            whatever their prompts, for data with few prompts.
         margin: whether the difference of the ratings becomes the loss's margin.
     """
 
@@ -54,6 +56,7 @@ class Data:
     revision: str | None = None
     split: str | None = None
     held_out: str | int | None = None
+    held_out_by: str = "prompt"
     margin: bool = False
 
 

@@ -7,7 +7,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.organisms import language
 from rm_value_tasks.organisms.language import Organism
 
-QUICK = {"notes": 320, "questions": 128, "turns": 64}
+QUICK = {"notes": 320, "questions": 128, "turns": 256}
 
 
 @pytest.fixture(autouse=True, scope="module")

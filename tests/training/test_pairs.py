@@ -129,6 +129,16 @@ def test_prompts_in_both_splits_and_in_counter_pairs_are_not_trained_on(tmp_path
         pairs.load(Data("d", str(tmp_path / "double"), held_out="test"))
 
 
+def test_with_few_prompts_pairs_can_be_held_out_whatever_their_prompts(tmp_path):
+    rows = [{"prompt": f"q{i % 2}", "chosen": f"c{i}", "rejected": f"r{i}"} for i in range(20)]
+    path = tmp_path / "few.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match="every pair"):
+        pairs.load(Data("few", str(path), held_out=12))
+    found = pairs.load(Data("few", str(path), held_out=12, held_out_by="pair"))
+    assert (len(found.train), len(found.held_out)) == (8, 12)
+
+
 def test_another_split_can_be_held_out(file, tmp_path):
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     splits = {"train": rows[:30], "test": rows[30:]}
