@@ -135,6 +135,11 @@ class RewardLM(OneSettingCache, HFLM):
     def _get_config(self, pretrained: str, **kwargs: Any) -> None:
         try:
             super()._get_config(pretrained, **kwargs)
+        except OSError as error:
+            raise ModelError(
+                f"no model {pretrained!r}: there is no such folder with a config.json here, and "
+                "neither hub nor cache gives it; check the path, or the name and your access."
+            ) from error
         except ValueError as error:
             if "trust_remote_code" not in str(error):
                 raise

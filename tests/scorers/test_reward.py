@@ -440,3 +440,8 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
     tiny.save(tmp_path / "base", "llama", tiny.build("llama", transformers.AutoModelForCausalLM))
     with pytest.raises(ModelError, match=r"no place.*layers\.2"):
         load(tmp_path / "base", peft=str(tmp_path / "adapter"))
+
+
+def test_a_path_that_leads_nowhere_is_said_to(tmp_path):
+    with pytest.raises(ModelError, match="there is no such folder with a config.json here"):
+        RewardLM(str(tmp_path / "nowhere"), device="cpu")
