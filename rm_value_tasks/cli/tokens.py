@@ -109,7 +109,8 @@ def tokens(
     slot = read_slot(answer_slot)
     run = _run(
         model,
-        {"batch_size": batch_size, **({"device": device} if device else {}), **arguments},
+        # As lm_eval does: where there is no such device, HFLM takes the CPU.
+        {"batch_size": batch_size, "device": device or "cuda:0", **arguments},
         {name: text + slot for name, text in chosen.items()},
         Path(output),
         arguments=arguments,

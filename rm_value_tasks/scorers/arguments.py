@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["kept_arguments", "numbers", "resolve_token", "resolve_tokens"]
+__all__ = ["kept_arguments", "numbers", "refuse_misspelt", "resolve_token", "resolve_tokens"]
+
+_OWN = (
+    "append_token",
+    "attribute",
+    "chat_template",
+    "head_dtype",
+    "label",
+    "readout",
+    "shared_prefix",
+    "step_token",
+    "token_id",
+    "weights",
+)
+"""What ``--model reward`` takes beside the arguments of lm-eval's ``hf``."""
 
 _MACHINE = {
     "batch_size",
@@ -31,6 +48,19 @@ def kept_arguments(model_args: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in sorted(model_args.items())
         if key not in _MACHINE | _SECRET
     }
+
+
+def refuse_misspelt(given: Iterable[str]) -> None:
+    """Refuse names that nearly are ours; any other may be the model's own argument.
+
+    Raises:
+        ModelError: naming the argument that was meant.
+    """
+    known = {*_OWN, *inspect.signature(HFLM.__init__).parameters}
+    for name in given:
+        close = difflib.get_close_matches(name, _OWN, n=1, cutoff=0.8)
+        if close and name not in known:
+            raise ModelError(f"there is no argument {name}=; did you mean {close[0]}=?")
 
 
 def numbers(weights: str | float | Sequence[float] | None) -> list[float] | None:

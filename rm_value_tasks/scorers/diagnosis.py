@@ -13,7 +13,7 @@ import transformers
 from transformers.utils import cached_file
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.scorers.arguments import numbers, resolve_token
+from rm_value_tasks.scorers.arguments import numbers, refuse_misspelt, resolve_token
 from rm_value_tasks.scorers.conversation import ChatEncoder, Encoder
 from rm_value_tasks.scorers.families import Family, detect
 from rm_value_tasks.scorers.pair_encoder import PairEncoder
@@ -65,8 +65,9 @@ def diagnose(model: str, arguments: Mapping[str, Any]) -> Diagnosis:
         arguments: arguments of ``--model reward``.
 
     Raises:
-        ModelError: if the model has no config that can be read.
+        ModelError: if the model has no config that can be read, or an argument is misspelt.
     """
+    refuse_misspelt(arguments)
     where = {key: arguments[key] for key in ("revision", "subfolder") if arguments.get(key)}
     if Path(model).is_file():
         raise ModelError(f"{model!r} is a file; give the folder that holds it, or a hub id.")

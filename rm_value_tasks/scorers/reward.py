@@ -24,6 +24,7 @@ from rm_value_tasks.scorers import checkpoints, readouts
 from rm_value_tasks.scorers.arguments import (
     kept_arguments,
     numbers,
+    refuse_misspelt,
     resolve_token,
     resolve_tokens,
 )
@@ -99,6 +100,7 @@ class RewardLM(OneSettingCache, HFLM):
         engine: str = "hf",
         **kwargs: Any,
     ) -> None:
+        refuse_misspelt(kwargs)
         if readout not in ("auto", *readouts.READOUTS):
             raise ModelError(
                 f"readout={readout!r} is none of auto, {', '.join(readouts.READOUTS)}."

@@ -445,3 +445,8 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
 def test_a_path_that_leads_nowhere_is_said_to(tmp_path):
     with pytest.raises(ModelError, match="there is no such folder with a config.json here"):
         RewardLM(str(tmp_path / "nowhere"), device="cpu")
+
+
+def test_a_misspelt_argument_is_refused_before_anything_is_loaded():
+    with pytest.raises(ModelError, match="no argument readot=; did you mean readout="):
+        RewardLM("nowhere", readot="pooled", device="cpu")

@@ -442,6 +442,14 @@ def test_a_command_that_cannot_run_says_why(checkpoint, tmp_path, arguments, mes
     assert not (tmp_path / "out").exists()
 
 
+def test_no_device_need_be_given(checkpoint, tmp_path):
+    arguments = ["tokens", "--model-args", f"pretrained={checkpoint('llama')}"]
+    arguments += ["--prompts", "best_ever_one", "--top", "1", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "tokens.parquet").exists()
+
+
 # -- several processes ------------------------------------------------------------------
 
 
