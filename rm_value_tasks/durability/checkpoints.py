@@ -40,10 +40,9 @@ def checkpoints(results: Results, task: str, metric: str) -> pd.DataFrame:
     """
     rows = [_row(run, metric) for run in results.runs if run.task == task and _training(run)]
     if not rows:
-        raise DataError(
-            f"no run of {task} records a training step; give the output folder of "
-            "rm-value-tasks train."
-        )
+        known = sorted({run.task for run in results.runs if _training(run)})
+        hint = f"--task {known[0]}" if known else "the output folder of rm-value-tasks train"
+        raise DataError(f"no run of {task} records a training step; give {hint}.")
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values([*CELL, "step"])
     double = table[table.duplicated([*CELL, "step"])]
     if len(double):

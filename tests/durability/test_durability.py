@@ -157,6 +157,9 @@ def test_refusals(folder, tmp_path_factory, tmp_path):
     plain = runs.all_of(tmp_path_factory.getbasetemp()) / "first"
     with pytest.raises(DataError, match="no run of value_bias_big2 records a training step"):
         durability(load(plain))
+    trained = load(folder)
+    with pytest.raises(DataError, match="no run of value_bias_fondations .* --task value_bias"):
+        durability(trained, task="value_bias_fondations")
     with pytest.raises(DataError, match="no metric 'care_virtue_contrast'"):
         durability(load(folder), metric="care_virtue_contrast")
     record(tmp_path, "llama", 0, 10, 0.6)
