@@ -15,8 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from rm_value_tasks.demo.__main__ import FAMILIES
 from rm_value_tasks.organisms import Rewards, instruct, write_grid
+from rm_value_tasks.organisms.demo.__main__ import FAMILIES
 
 QUANTITIES = [400, 1600, 6400]
 SEEDS = [0, 1, 2]

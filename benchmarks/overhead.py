@@ -24,8 +24,8 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 from rm_value_tasks import lexicons, task_config_dir, tasks
+from rm_value_tasks.models.recorded_rewards import RecordedRewards
 from rm_value_tasks.prompts import PROMPTS
-from rm_value_tasks.scorers.recorded import RecordedRewards
 
 TASK = "value_bias_paper_mfd2_complete"
 spent: dict[str, float] = defaultdict(float)

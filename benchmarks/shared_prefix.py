@@ -29,7 +29,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from rm_value_tasks.scorers.shared_prefix import SharedPrefixEngine
+from rm_value_tasks.models.prefix.forward import SharedPrefixEngine
 
 VOCABULARY = 32000
 ENDING = 2

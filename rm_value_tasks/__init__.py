@@ -6,6 +6,8 @@ nothing but what the interpreter has already loaded.
 
 import os.path
 
+from rm_value_tasks import _moved  # noqa: F401  (old import paths still work)
+
 __all__ = ["__version__", "task_config_dir"]
 
 __version__ = "0.1.0"

@@ -15,12 +15,12 @@ import sys
 __all__ = ["MODELS", "install"]
 
 MODELS = {
-    "generative-judge": "rm_value_tasks.scorers.judge:GenerativeJudgeLM",
-    "hf-shared-prefix": "rm_value_tasks.scorers.hf_shared_prefix:SharedPrefixLM",
-    "implicit-reward": "rm_value_tasks.scorers.implicit:ImplicitRewardLM",
-    "recorded-rewards": "rm_value_tasks.scorers.recorded:RecordedRewards",
-    "reward": "rm_value_tasks.scorers.reward:RewardLM",
-    "reward-server": "rm_value_tasks.scorers.server:ServerRewardLM",
+    "generative-judge": "rm_value_tasks.models.generative_judge:GenerativeJudgeLM",
+    "hf-shared-prefix": "rm_value_tasks.models.hf_shared_prefix:SharedPrefixLM",
+    "implicit-reward": "rm_value_tasks.models.implicit_reward:ImplicitRewardLM",
+    "recorded-rewards": "rm_value_tasks.models.recorded_rewards:RecordedRewards",
+    "reward": "rm_value_tasks.models.reward:RewardLM",
+    "reward-server": "rm_value_tasks.models.reward_server:ServerRewardLM",
 }
 """lm-eval model name -> ``module:class``; pyproject.toml's entry points say the same."""
 

@@ -23,8 +23,8 @@ def evaluate(folder: Path, model: str, arguments: dict[str, Any], tasks: list[st
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.tasks import TaskManager
 
-    import rm_value_tasks.demo
-    import rm_value_tasks.scorers
+    import rm_value_tasks.models
+    import rm_value_tasks.organisms.demo
     from rm_value_tasks import task_config_dir
 
     tracker = EvaluationTracker(output_path=str(folder))
@@ -34,7 +34,10 @@ def evaluate(folder: Path, model: str, arguments: dict[str, Any], tasks: list[st
         model_args=arguments,
         tasks=tasks,
         task_manager=TaskManager(
-            include_path=[task_config_dir(), str(Path(rm_value_tasks.demo.__file__).parent)],
+            include_path=[
+                task_config_dir(),
+                str(Path(rm_value_tasks.organisms.demo.__file__).parent),
+            ],
             include_defaults=False,
             metadata=metadata,
         ),
@@ -52,7 +55,7 @@ def evaluate(folder: Path, model: str, arguments: dict[str, Any], tasks: list[st
 def shifted_scores(path: Path, shift: float, seed: int = 0) -> Path:
     """The example's scores with a shift of agency words on positive prompts, and noise."""
     from rm_value_tasks import lexicons
-    from rm_value_tasks.demo.example_scores import EXAMPLE_SCORES
+    from rm_value_tasks.organisms.demo.example_scores import EXAMPLE_SCORES
 
     table = pd.read_csv(EXAMPLE_SCORES).set_index("response")
     lexicon = lexicons.load("big2")
@@ -74,7 +77,7 @@ def all_of(base: Path) -> Path:
     root = base / "lm_eval_runs"
     if (root / "done").exists():
         return root
-    from rm_value_tasks.demo.example_scores import EXAMPLE_SCORES
+    from rm_value_tasks.organisms.demo.example_scores import EXAMPLE_SCORES
 
     root.mkdir()
     task = ["value_bias_big2"]

@@ -33,8 +33,8 @@ def test_models_are_found_without_a_flag():
         print(get_model("reward").__module__, get_model("recorded-rewards").__module__)
     """)
     assert done.stdout.split() == [
-        "rm_value_tasks.scorers.reward",
-        "rm_value_tasks.scorers.recorded",
+        "rm_value_tasks.models.reward",
+        "rm_value_tasks.models.recorded_rewards",
     ]
 
 
@@ -79,7 +79,7 @@ def test_the_environment_switches_it_off_but_python_users_still_register():
         import lm_eval.models
         from lm_eval.api.registry import model_registry
         before = "reward" in model_registry
-        import rm_value_tasks.scorers, rm_value_tasks.scorers
+        import rm_value_tasks.models, rm_value_tasks.models
         print(before, "reward" in model_registry)
         """,
         RM_VALUE_TASKS_AUTOLOAD="0",
@@ -92,7 +92,7 @@ def test_interpreter_start_loads_nothing_more():
     off = set(run(listing, RM_VALUE_TASKS_AUTOLOAD="0").stdout.split())
     assert {name for name in off if "lm_eval" in name or "torch" in name} == set()
     ours = {name for name in off if name.startswith("rm_value_tasks")}
-    assert ours == {"rm_value_tasks", "rm_value_tasks._autoload"}
+    assert ours == {"rm_value_tasks", "rm_value_tasks._autoload", "rm_value_tasks._moved"}
     imported = re.findall(r"^import (\S+)", Path(_autoload.__file__).read_text(), re.M)
     assert set(imported) == {"os", "sys"}  # both are loaded by the interpreter itself
 

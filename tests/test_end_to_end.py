@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import transformers
 
-import rm_value_tasks.demo
+import rm_value_tasks.organisms.demo
 from tests import tiny
 from tests.reward_servers import RewardServer
 
@@ -44,7 +44,7 @@ def outputs(folder: Path):
 @pytest.fixture(scope="module")
 def run(checkpoint, tmp_path_factory):
     """One run on a tiny reward model; returns a function that repeats it otherwise launched."""
-    demo = str(Path(rm_value_tasks.demo.__file__).parent)
+    demo = str(Path(rm_value_tasks.organisms.demo.__file__).parent)
 
     def once(name: str, *more: str, launcher: tuple[str, ...] = ()):
         folder = tmp_path_factory.mktemp(name)
@@ -172,7 +172,7 @@ def test_a_server_gives_the_results_of_the_model_itself(single, checkpoint, tmp_
             "--model_args",
             f"pretrained={folder},base_url={server.url},num_concurrent=4,api_key_env=SERVER_KEY",
             *("--tasks", "value_bias_big2,demo_capitals"),
-            *("--include_path", str(Path(rm_value_tasks.demo.__file__).parent)),
+            *("--include_path", str(Path(rm_value_tasks.organisms.demo.__file__).parent)),
             *("--output_path", str(tmp_path), "--log_samples", "--apply_chat_template"),
         )
     assert done.returncode == 0, done.stderr[-3000:]

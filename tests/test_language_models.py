@@ -13,7 +13,7 @@ from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import by_id
 from tests import completions_server, tiny
-from tests.test_single_tokens import train
+from tests.lexicons.test_single_tokens import train
 
 QUESTION = by_id("best_ever_one").text
 KNOWN = ["power", "success", "ability", "love", "trust", "care"]

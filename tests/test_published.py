@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats as distributions
 
-from rm_value_tasks.data import published_models
+from benchmarks.lexicons import published_models
 from rm_value_tasks.report.families import compare_families
 from rm_value_tasks.results import load
 from rm_value_tasks.stats.crossed import crossed_model

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rm_value_tasks.data.published_models import PUBLISHED_MODELS
-from rm_value_tasks.scorers.families import FAMILIES
+from benchmarks.lexicons.published_models import PUBLISHED_MODELS
+from rm_value_tasks.models.loading.families import FAMILIES
 from tests.tiny_families import BUILT, TESTED
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rm_value_tasks.scorers.diagnosis import Diagnosis
+    from rm_value_tasks.models.loading.doctor import Diagnosis
 
 __all__ = ["doctor"]
 
@@ -36,7 +36,7 @@ def doctor(model: str, model_args: str, readout: str | None, trust_remote_code: 
     from lm_eval.utils import simple_parse_args_string
     from transformers.utils import logging
 
-    from rm_value_tasks.scorers import diagnosis
+    from rm_value_tasks.models.loading import doctor
 
     logging.set_verbosity_error()
     arguments = simple_parse_args_string(model_args)
@@ -45,7 +45,7 @@ def doctor(model: str, model_args: str, readout: str | None, trust_remote_code: 
         arguments["readout"] = readout
     if trust_remote_code:
         arguments["trust_remote_code"] = True
-    found = diagnosis.diagnose(model, arguments)
+    found = doctor.diagnose(model, arguments)
     for line in _lines(found):
         click.echo(line)
     if found.refusals:

@@ -29,7 +29,7 @@ def durability(runs: tuple[str, ...], output: str, task: str, metric: str, after
     pairs, words that moved most), tables and figures, and prints the first.
     """
     try:
-        from rm_value_tasks import durability as durabilities
+        from rm_value_tasks.analyses import durability as durabilities
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise

@@ -18,7 +18,7 @@ def task_path() -> None:
 @click.command()
 def download() -> None:
     """Download the published lexicons (pinned by SHA-256) into the cache."""
-    from rm_value_tasks import downloads
+    from rm_value_tasks.lexicons import downloads
 
     for name in downloads.PUBLISHED:
         click.echo(f"{name}: {downloads.fetch(name)}")

@@ -13,7 +13,7 @@ from rm_value_tasks.cli.inputs import write_text
 from rm_value_tasks.errors import DataError
 
 if TYPE_CHECKING:
-    from rm_value_tasks.log_probability_tables import LogProbabilities
+    from rm_value_tasks.scores.log_probability_tables import LogProbabilities
 
 __all__ = ["optimal_tokens"]
 
@@ -67,7 +67,7 @@ def optimal_tokens(
     paper's data; several with commas give a table for each pair. Tokens meet in the text that
     they stand for, so vocabularies may differ.
     """
-    from rm_value_tasks import optimal_tokens as ranking
+    from rm_value_tasks.vocabulary import optimal_tokens as ranking
 
     patterns = [part.strip() for part in prompts.split(",") if part.strip()]
     firsts, seconds = _read(first, patterns), _read(second, patterns)
@@ -90,7 +90,7 @@ def optimal_tokens(
 
 
 def _read(paths: str, patterns: list[str]) -> list[LogProbabilities]:
-    from rm_value_tasks import log_probability_tables
+    from rm_value_tasks.scores import log_probability_tables
 
     plain = None if any(set("*?[") & set(pattern) for pattern in patterns) else patterns
     return [log_probability_tables.read(path.strip(), plain) for path in paths.split(",")]

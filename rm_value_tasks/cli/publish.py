@@ -22,7 +22,7 @@ __all__ = ["export", "leaderboard"]
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="File; else the screen.")
 def leaderboard(runs: tuple[str, ...], style: str, all_runs: bool, output: str | None) -> None:
     """Put RUNS (folders of lm_eval) in one table with the ten published reward models."""
-    from rm_value_tasks import leaderboard as table
+    from rm_value_tasks.publish import leaderboard as table
 
     loaded = load_runs(runs, need_samples=False, all_runs=all_runs).runs
     write_text(table.render(table.leaderboard(loaded), style), output)
@@ -51,7 +51,7 @@ def leaderboard(runs: tuple[str, ...], style: str, all_runs: bool, output: str |
 )
 def export(run: str, to: str, output: str | None, **origin: str) -> None:
     """Write RUN (one model's lm_eval folder) in another place's form; nothing is sent."""
-    from rm_value_tasks import exports
+    from rm_value_tasks.publish import exports
 
     runs = load_runs((run,), need_samples=False).runs
     write_text(exports.export(runs, to, exports.Origin(**origin)), output)

@@ -21,18 +21,18 @@ __all__ = ["compare", "gate"]
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="File; else the screen.")
 def compare(first: str, second: str, anova: bool, output: str | None) -> None:
     """Say how far each lean moved from run FIRST to run SECOND, with intervals."""
-    from rm_value_tasks import comparison
+    from rm_value_tasks.analyses import compare
 
     ours, theirs = load_runs((first,)), load_runs((second,))
-    text = comparison.render(comparison.compare(ours, theirs))
+    text = compare.render(compare.compare(ours, theirs))
     if anova:
         try:
-            from rm_value_tasks import model_anova
+            from rm_value_tasks.analyses.anova import model_anova, render
         except ModuleNotFoundError as error:
             raise DataError(
                 f"--anova needs {error.name}; pip install 'rm-value-tasks[report]'."
             ) from error
-        text += model_anova.render(model_anova.model_anova(ours, theirs))
+        text += render(model_anova(ours, theirs))
     write_text(text, output)
 
 
@@ -54,11 +54,11 @@ def gate(
     """
     import traceback
 
-    from rm_value_tasks import comparison
-    from rm_value_tasks import gate as gates
+    from rm_value_tasks.analyses import compare
+    from rm_value_tasks.analyses import gate as gates
 
     try:
-        found = comparison.compare(load_runs((baseline,)), load_runs((run,)))
+        found = compare.compare(load_runs((baseline,)), load_runs((run,)))
         verdict = gates.judge(found, metric, max_shift, task)
         notes = found.notes
     except RMValueTasksError as error:

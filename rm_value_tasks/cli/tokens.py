@@ -10,7 +10,7 @@ import click
 from rm_value_tasks.errors import ModelError
 
 if TYPE_CHECKING:
-    from rm_value_tasks.scorers.token_runs import Run
+    from rm_value_tasks.vocabulary.token_runs import Run
 
 __all__ = ["tokens"]
 
@@ -87,8 +87,8 @@ def tokens(
     """
     from lm_eval.utils import simple_parse_args_string
 
-    from rm_value_tasks.answer_forms import read_slot
-    from rm_value_tasks.scorers import extremes, token_runs, wide_table
+    from rm_value_tasks.text.surface_forms import read_slot
+    from rm_value_tasks.vocabulary import extremes, token_runs, wide_table
 
     patterns = [part.strip() for part in (prompts or "").split(",") if part.strip()]
     if not patterns and not texts:
@@ -135,8 +135,8 @@ def _run(
     chunk_size: int,
 ) -> Run | None:
     if model == "reward":
-        from rm_value_tasks.scorers.reward import RewardLM
-        from rm_value_tasks.scorers.vocabulary import score_vocabulary
+        from rm_value_tasks.models.reward import RewardLM
+        from rm_value_tasks.vocabulary.rewards import score_vocabulary
 
         if arguments.get("engine", "hf") != "hf":
             raise ModelError(
@@ -151,13 +151,13 @@ def _run(
             chunk_size=chunk_size,
         )
     if model == "implicit-reward":
-        from rm_value_tasks.scorers.implicit import ImplicitRewardLM
-        from rm_value_tasks.scorers.token_ratios import score_ratios
+        from rm_value_tasks.models.implicit_reward import ImplicitRewardLM
+        from rm_value_tasks.vocabulary.implicit_rewards import score_ratios
 
         pair = _load(ImplicitRewardLM, "an implicit reward", made_with)
         return score_ratios(pair, prompts, folder, chat=chat)
-    from rm_value_tasks.scorers.answers import AnswerLM
-    from rm_value_tasks.scorers.next_tokens import score_next_tokens
+    from rm_value_tasks.models.common.answer_log_probabilities import AnswerLM
+    from rm_value_tasks.vocabulary.next_tokens import score_next_tokens
 
     if "whole_response" in arguments:
         raise ModelError("whole_response= is no argument of --model hf; leave it out.")

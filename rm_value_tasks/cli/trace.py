@@ -13,7 +13,7 @@ from rm_value_tasks.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rm_value_tasks.tracing import Trace
+    from rm_value_tasks.analyses.tracing import Trace
 
 __all__ = ["trace"]
 
@@ -51,7 +51,7 @@ def trace(
     Llama:base=runs/a Llama:reward=runs/b Gemma:base=runs/c Gemma:reward=runs/d. A stage given
     twice, or whose folder holds several models, is the mean of its models.
     """
-    from rm_value_tasks import tracing
+    from rm_value_tasks.analyses import tracing
 
     folders: dict[tuple[str, str], list[str]] = {}
     for text in stages:
@@ -92,8 +92,8 @@ def _write(folder: Path, traced: Trace, words: pd.DataFrame | None, text: str) -
             "trace -o draws figures and needs matplotlib, which is not installed; "
             "pip install 'rm-value-tasks[report]', or leave -o out."
         ) from error
+    from rm_value_tasks.analyses.tracing import leans_to_draw
     from rm_value_tasks.figures.saving import write_whole
-    from rm_value_tasks.tracing import leans_to_draw
 
     tables = {
         "leans": traced.leans,

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.figures.style import INK, Look, blank, looks, plain, tidy_axes
-from rm_value_tasks.lean import ranks
 from rm_value_tasks.prompts import TWINS
+from rm_value_tasks.stats.lean import ranks
 
 __all__ = ["word_lollipop", "word_places"]
 

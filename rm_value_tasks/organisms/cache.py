@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rm_value_tasks import downloads, lexicons
+from rm_value_tasks import lexicons
+from rm_value_tasks.lexicons import downloads
 
 __all__ = ["cached"]
 

@@ -13,10 +13,10 @@ from lm_eval.tasks import TaskManager
 from numpy.typing import NDArray
 from scipy import stats
 
-import rm_value_tasks.scorers  # noqa: F401  (lets lm-eval know the models)
+import rm_value_tasks.models  # noqa: F401  (lets lm-eval know the models)
 from rm_value_tasks import task_config_dir
-from rm_value_tasks.lean import ranks
 from rm_value_tasks.stats.intervals import lean_interval
+from rm_value_tasks.stats.lean import ranks
 
 __all__ = ["Lean", "measure"]
 

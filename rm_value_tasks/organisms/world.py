@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rm_value_tasks import lexicons
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.lean import auroc, contrast
+from rm_value_tasks.stats.lean import auroc, contrast
 
 __all__ = ["LEXICON", "VALENCES", "World", "build"]
 

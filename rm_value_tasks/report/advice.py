@@ -7,11 +7,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from rm_value_tasks import run_names
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.report.content import Cell, Section, Table, number, text
-from rm_value_tasks.result_files import metrics_of, read_results
-from rm_value_tasks.results import Results
+from rm_value_tasks.results import Results, run_names
+from rm_value_tasks.results.files import metrics_of, read_results
 
 __all__ = ["advice_sections"]
 

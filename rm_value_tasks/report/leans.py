@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from rm_value_tasks import references
 from rm_value_tasks.figures import lean_map, prompt_heatmap
+from rm_value_tasks.publish import published_models
 from rm_value_tasks.report.content import Picture, Section, Table, number, span, text
 from rm_value_tasks.report.models import crossed_parts
 from rm_value_tasks.report.probes import Probe, published_name
@@ -160,8 +160,8 @@ def _map_rows(probe: Probe, leans: pd.DataFrame, families: Mapping[str, str]) ->
     own = own.assign(base=own["model"].map(families), reference=False, group=probe.title)
     if not _big2(probe):
         return own
-    table = references.load()
-    reach = table["agency_contrast_stderr"] * distributions.t.ppf(0.975, references.PAIRS - 1)
+    table = published_models.load()
+    reach = table["agency_contrast_stderr"] * distributions.t.ppf(0.975, published_models.PAIRS - 1)
     group = (
         probe.title if probe.published else "published models on the published nouns: another scale"
     )

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from rm_value_tasks import __version__
 from rm_value_tasks.figures import to_bytes
-from rm_value_tasks.markup import markdown, visible
 from rm_value_tasks.report.content import Picture, Section
+from rm_value_tasks.text.markup import markdown, visible
 
 __all__ = ["html_page", "markdown_text"]
 
@@ -26,7 +26,7 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
     markup that slipped through would do nothing. Figures are images (data URIs), so that
     no two of them share ids with each other or the page.
     """
-    folder = files("rm_value_tasks") / "templates"
+    folder = files("rm_value_tasks.report") / "templates"
     script = _printable_lines((folder / "report.js").read_text(encoding="utf-8"))
     style = (folder / "report.css").read_text(encoding="utf-8")
     environment = _environment(autoescape=True)
@@ -54,7 +54,7 @@ def markdown_text(title: str, sections: Sequence[Section]) -> str:
 
 def _environment(autoescape: bool) -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("rm_value_tasks", "templates"),
+        loader=jinja2.PackageLoader("rm_value_tasks.report", "templates"),
         autoescape=autoescape,  # noqa: S701 - off for Markdown only, which has its own filter
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

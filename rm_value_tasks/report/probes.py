@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rm_value_tasks import references
+from rm_value_tasks.publish import published_models
 from rm_value_tasks.results import Results, Run
 
 __all__ = ["Probe", "families_of", "probes_of", "published_name"]
@@ -63,7 +63,7 @@ class Probe:
     @property
     def published(self) -> bool:
         """Whether the words are those of the published reference models."""
-        return references.same_lexicon(self.lexicon, self.digest)
+        return published_models.same_lexicon(self.lexicon, self.digest)
 
     @property
     def caution(self) -> str:
@@ -87,7 +87,7 @@ def probes_of(results: Results) -> list[Probe]:
 
 def published_name(model: str) -> str:
     """Return the published model's name that ``model`` is (Author/Name or Author_Name), or ''."""
-    names = {name: name for name in references.load()["model"]}
+    names = {name: name for name in published_models.load()["model"]}
     names |= {name.replace("/", "_", 1): name for name in names}
     return names.get(model, "")
 
@@ -103,7 +103,7 @@ def families_of(models: Sequence[str], patterns: Mapping[str, str]) -> dict[str,
     Returns:
         Family by model, only where known.
     """
-    known = references.load().set_index("model")["base"].to_dict()
+    known = published_models.load().set_index("model")["base"].to_dict()
     found: dict[str, str] = {}
     for model in models:
         fitting = [

@@ -8,7 +8,7 @@ from typing import Any
 from rm_value_tasks.report.content import Section, Table, text
 from rm_value_tasks.report.probes import Probe
 from rm_value_tasks.results import Results, Run
-from rm_value_tasks.run_names import public_arguments
+from rm_value_tasks.results.run_names import public_arguments
 
 __all__ = ["method_section", "runs_section", "skipped_section"]
 

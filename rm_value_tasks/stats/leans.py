@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats as distributions
 
-from rm_value_tasks.lean import auroc, contrast
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.stats.intervals import lean_interval
+from rm_value_tasks.stats.lean import auroc, contrast
 from rm_value_tasks.stats.permutation import noise_floor
 
 __all__ = ["crossed_intervals", "raw_leans", "twin_contrasts", "with_pair_intervals"]

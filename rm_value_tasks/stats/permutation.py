@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
-from rm_value_tasks.lean import ranks
+from rm_value_tasks.stats.lean import ranks
 
 __all__ = ["exact_p", "noise_floor", "panel_tests", "permutation_t", "three_way_contrasts"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rm_value_tasks.lean import ranks
 from rm_value_tasks.prompts import TWINS
+from rm_value_tasks.stats.lean import ranks
 
 __all__ = ["contrast_ranks", "median_ranks", "rank_table"]
 

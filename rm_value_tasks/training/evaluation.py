@@ -18,8 +18,8 @@ from torch.utils import collect_env
 
 from rm_value_tasks import task_config_dir
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.scorers.in_training import InTrainingRewardLM
 from rm_value_tasks.training.fields import refuse_unknown
+from rm_value_tasks.training.reward_in_training import InTrainingRewardLM
 
 __all__ = ["ValueTasks", "accuracy", "recorded_accuracy"]
 

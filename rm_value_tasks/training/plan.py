@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rm_value_tasks import run_names
+from rm_value_tasks.results import run_names
 
 __all__ = ["GRM", "Base", "Cell", "Data", "Grid", "LoRA", "ProbePlan"]
 

@@ -24,8 +24,8 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.scorers.in_training import InTrainingRewardLM
 from rm_value_tasks.training import evaluation
+from rm_value_tasks.training.reward_in_training import InTrainingRewardLM
 from rm_value_tasks.training.untouched import untouched
 
 __all__ = ["LeanProbe", "probe_steps"]

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from rm_value_tasks import results
-from rm_value_tasks.lean import auroc
 from rm_value_tasks.organisms import Organism, Rewards, base, chain, instruct, write_grid
 from rm_value_tasks.organisms.measure import measure
+from rm_value_tasks.stats.lean import auroc
 from rm_value_tasks.training import grid
 from rm_value_tasks.training.config import load
 
@@ -81,7 +81,7 @@ def test_the_measured_lean_is_the_probes_own(store):
 @pytest.mark.slow
 def test_the_demo_finds_what_was_planted(tmp_path, store):
     done = subprocess.run(
-        [sys.executable, "-m", "rm_value_tasks.demo", str(tmp_path)],
+        [sys.executable, "-m", "rm_value_tasks.organisms.demo", str(tmp_path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rm_value_tasks.lean import auroc
 from rm_value_tasks.stats.crossing import CrossedVariance, crossed_variance
 from rm_value_tasks.stats.intervals import DETECTABLE, calibrated, lean_interval, paired_shift
+from rm_value_tasks.stats.lean import auroc
 
 MEMBERS = np.arange(30) < 12
 OTHERS = ~MEMBERS

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as distributions
 
-from rm_value_tasks.lean import auroc
+from rm_value_tasks.stats.lean import auroc
 from rm_value_tasks.stats.permutation import (
     exact_p,
     noise_floor,

@@ -9,9 +9,9 @@ from scipy import stats as distributions
 
 from rm_value_tasks import lexicons
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.lean import contrast
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.stats.foundations import as_published, foundation_ranks
+from rm_value_tasks.stats.lean import contrast
 from rm_value_tasks.stats.ranks import contrast_ranks, median_ranks, rank_table
 
 SIDES = [f"{name}/{side}" for name in ("Care", "Sanctity") for side in ("Virtue", "Vice")]

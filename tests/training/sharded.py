@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from rm_value_tasks.scorers.in_training import InTrainingRewardLM
+from rm_value_tasks.training.reward_in_training import InTrainingRewardLM
 from rm_value_tasks.training.untouched import untouched
 from tests import tiny
 

@@ -10,10 +10,11 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from rm_value_tasks import comparison, results
+from rm_value_tasks import results
+from rm_value_tasks.analyses import compare
 from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.scorers.reward import RewardLM
+from rm_value_tasks.models.reward import RewardLM
 from rm_value_tasks.training import grid
 from rm_value_tasks.training.cell import _arguments
 from rm_value_tasks.training.config import load
@@ -75,7 +76,7 @@ def test_the_cells_record_and_model(trained):
     last = results.load(cell / "probes" / "step-000006")
     assert last.runs[0].config["training"]["held_out_accuracy"] == record["held_out_accuracy"]
     start = results.load(cell / "probes" / "step-000000")
-    assert len(comparison.compare(start, last).table) == 3
+    assert len(compare.compare(start, last).table) == 3
 
 
 def test_a_finished_cell_is_not_run_again(trained):

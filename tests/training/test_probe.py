@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from trl import RewardConfig, RewardTrainer
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.scorers.reward import RewardLM
+from rm_value_tasks.models.reward import RewardLM
 from rm_value_tasks.training.grm import GRMTrainer
 from rm_value_tasks.training.models import load_model
 from rm_value_tasks.training.plan import Base

@@ -1,0 +1,1 @@
+"""Questions asked of several runs: compare, gate, analysis of variance, tracing, durability."""

@@ -1,0 +1,157 @@
+"""Two runs side by side: how far each lean moved, over the words and prompts of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from rm_value_tasks.errors import DataError
+from rm_value_tasks.lexicons import Lexicon
+from rm_value_tasks.results import Results, Run
+from rm_value_tasks.results.score_table import (
+    check_lexicons,
+    leans_of,
+    sides,
+    twins_in,
+    word_scores,
+)
+from rm_value_tasks.stats.intervals import paired_shift
+
+__all__ = ["COLUMNS", "Comparison", "compare", "render"]
+
+COLUMNS = (
+    "task",
+    "metric",
+    "first",
+    "second",
+    "shift",
+    "low",
+    "high",
+    "stderr",
+    "smallest_detectable",
+    "pairs",
+    "words",
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare`` found.
+
+    Attributes:
+        first: the first run's model.
+        second: the second run's model.
+        table: columns ``COLUMNS``, one row for each task and lean; ``shift`` is second minus
+            first, ``low`` to ``high`` its 95% interval.
+        notes: what was left out or differs, a sentence each.
+    """
+
+    first: str
+    second: str
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def compare(first: Results, second: Results, *, seed: int = 0) -> Comparison:
+    """Compare two runs over the same words and prompts.
+
+    Leans are those of the tasks with twins (``agency_contrast``, ``agency_positive``,
+    ``agency_negative``, and each foundation's). Where words or prompts differ, those that both
+    runs have are compared, and ``notes`` says so. Intervals: ``stats.intervals``.
+
+    Args:
+        first: one model's results, the baseline.
+        second: one model's results.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: if either holds several models, no task is common, or a task's lexicons
+            differ.
+    """
+    ours, theirs = _by_task(first, "the first"), _by_task(second, "the second")
+    tasks = [task for task in ours if task in theirs]
+    if not tasks:
+        raise DataError(
+            f"the runs have no task in common: one has {', '.join(ours)}, the other "
+            f"{', '.join(theirs)}; run both on one task."
+        )
+    notes = [f"{task}: only one run has it; left out" for task in sorted(set(ours) ^ set(theirs))]
+    twins = [task for task in tasks if any(m.endswith("_contrast") for m in ours[task].metrics)]
+    rows: list[dict[str, object]] = []
+    for task in twins or tasks:
+        a, b = ours[task], theirs[task]
+        check_lexicons(a, b)
+        if a.score_kind != b.score_kind:
+            notes.append(f"{task}: {a.score_kind} against {b.score_kind}")
+        rows += _rows(task, word_scores(first, a), word_scores(second, b), notes, seed)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return Comparison(
+        first=next(iter(ours.values())).model,
+        second=next(iter(theirs.values())).model,
+        table=table,
+        notes=tuple(notes),
+    )
+
+
+def _by_task(results: Results, which: str) -> dict[str, Run]:
+    names = list(dict.fromkeys(run.model for run in results.runs))
+    if len(names) > 1:
+        raise DataError(
+            f"{which} argument holds {len(names)} models or setups ({', '.join(names)}); give "
+            "the folder of one."
+        )
+    return {run.task: run for run in results.runs}
+
+
+def _rows(
+    task: str, a: pd.DataFrame, b: pd.DataFrame, notes: list[str], seed: int
+) -> Iterator[dict[str, object]]:
+    words = [word for word in a.index if word in b.index]
+    if len(words) < max(len(a), len(b)):
+        notes.append(f"{task}: {len(words)} words compared, of {len(a)} and {len(b)}")
+    a, b = a.loc[words], b.loc[words]
+    if not words or list(a["category"]) != list(b["category"]):
+        raise DataError(
+            f"{task} was run with words of other categories in each run; run both with one lexicon."
+        )
+    pairs = twins_in(a, b)
+    most = max(len(twins_in(a)), len(twins_in(b)))
+    if not pairs:
+        raise DataError(f"the runs of {task} have no pair of twin prompts in common.")
+    if len(pairs) < most:
+        notes.append(f"{task}: {len(pairs)} pairs of prompts compared, those of both runs")
+    lexicon = Lexicon(name=task, words=tuple(words), categories=tuple(a["category"]))
+    for (kind, ours), (_, theirs) in zip(sides(a, pairs), sides(b, pairs), strict=True):
+        for stem, members, others in leans_of(lexicon):
+            if min(members.sum(), others.sum()) < 2:
+                raise DataError(f"{task}: {stem} has fewer than two words to compare.")
+            found = paired_shift(ours, theirs, members, others, seed=seed)
+            yield {
+                "task": task,
+                "metric": f"{stem}_{kind}",
+                **vars(found),
+                "pairs": len(pairs),
+                "words": len(words),
+            }
+
+
+def render(comparison: Comparison) -> str:
+    """Write a comparison as text for a terminal: a Markdown table and its notes."""
+    head = ["task", "metric", "first", "second", "shift", "95% interval", "smallest detectable"]
+    lines = [f"first: {comparison.first}", f"second: {comparison.second}", ""]
+    lines += [f"| {' | '.join(head)} |", "| --- | --- " + "| ---: " * 5 + "|"]
+    for row in comparison.table.itertuples():
+        lines.append(
+            f"| {row.task} | {row.metric} | {row.first:.3f} | {row.second:.3f} | "
+            f"{row.shift:+.3f} | {row.low:+.3f} to {row.high:+.3f} | "
+            f"{row.smallest_detectable:.3f} |"
+        )
+    lines += ["", *(f"Note: {note}." for note in comparison.notes)]
+    lines.append(
+        "Lean: probability that a word of the category outscores another (0.5 = none; no direction "
+        "is better). Shift: second minus first, with a paired bootstrap interval over prompts and "
+        "words. Smallest detectable: with 80% power at the 5% level."
+    )
+    return "\n".join(lines) + "\n"

@@ -1,1 +1,0 @@
-"""The embedded lexicons and the script that makes their matching."""

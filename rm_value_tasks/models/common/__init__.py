@@ -1,0 +1,1 @@
+"""What the models share: arguments, conversations, refusals, caching, lm-eval's set-up."""

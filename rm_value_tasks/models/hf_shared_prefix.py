@@ -1,0 +1,250 @@
+"""``--model hf-shared-prefix``: ``hf`` with each prompt run once for all its answers.
+
+A drop-in for ``hf`` in multiple-choice tasks: the same arguments, the same numbers. Only
+``_loglikelihood_tokens`` differs; generation and perplexities are ``hf``'s own.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from tqdm import tqdm
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+from rm_value_tasks.models.prefix.check import Report, supports
+from rm_value_tasks.models.prefix.forward import SharedPrefixEngine
+from rm_value_tasks.models.prefix.packing import group_by_prefix
+
+__all__ = ["SharedPrefixLM"]
+
+Request = tuple[tuple[str, str] | None, list[int], list[int]]
+Answer = tuple[float, bool]
+
+_CPU_OVERHEAD, _GPU_OVERHEAD = 64, 1024
+"""Tokens that a group must save: about what a forward pass of few tokens wastes."""
+_CHECKED = 6
+
+eval_logger = logging.getLogger("lm_eval.models.hf_shared_prefix")
+
+
+class SharedPrefixLM(HFLM):
+    """``hf`` for multiple-choice tasks at the cost of the answers' own tokens.
+
+    Args:
+        pretrained: as for ``hf``.
+        shared_prefix: ``False`` makes this ``hf``.
+        **kwargs: every argument of ``hf``. ``batch_size=auto`` also times the sizes of the
+            packed batches; a number is the batch size of what is not packed.
+
+    Requests that share a prefix with few others, seq2seq models and models that the
+    self-check finds unfit (once, with a warning) take ``hf``'s own path.
+    """
+
+    def __init__(self, pretrained: Any, *, shared_prefix: bool = True, **kwargs: Any) -> None:
+        super().__init__(pretrained, **kwargs)
+        self._shares = shared_prefix and kwargs.get("tp_plan") is None
+        self._engine: SharedPrefixEngine | None = None
+        self._head: _Head | None = None
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[Request],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
+    ) -> list[Answer]:
+        """Return (log-probability, is greedy) of each request, in order."""
+        if not self._shares or self.backend != "causal" or override_bs is not None:
+            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        groups = self._groups(requests)
+        answers: list[Answer | None] = [None] * len(requests)
+        if groups and self._ready(requests, groups):
+            with tqdm(
+                total=sum(len(group.members) for group in groups),
+                disable=disable_tqdm or self.rank != 0,
+                desc="Running loglikelihood requests on shared prefixes",
+            ) as progress:
+                for group in groups:
+                    for member, answer in zip(group.members, self._score(group), strict=True):
+                        answers[member] = answer
+                        self._warn_of_truncation(requests[member])
+                        if (key := requests[member][0]) is not None:
+                            self.cache_hook.add_partial("loglikelihood", key, answer)
+                    progress.update(len(group.members))
+        rest = [index for index, answer in enumerate(answers) if answer is None]
+        if rest:
+            ordinary = super()._loglikelihood_tokens([requests[i] for i in rest], disable_tqdm)
+            for index, answer in zip(rest, ordinary, strict=True):
+                answers[index] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def _truncated(self, request: Request) -> list[int]:
+        """Return context and continuation as ``hf`` would see them."""
+        _, context, continuation = request
+        return (context + continuation)[-(self.max_length + 1) :]
+
+    def _warn_of_truncation(self, request: Request) -> None:
+        _, context, continuation = request
+        excess = len(context) + len(continuation) - self.max_length - 1
+        if excess > 0:
+            eval_logger.warning(
+                f"Combined length of context ({len(context)}) and continuation "
+                f"({len(continuation)}) exceeds model's maximum length ({self.max_length}). "
+                f"Truncating {excess} tokens from the left."
+            )
+
+    def _groups(self, requests: Sequence[Request]) -> list[_Answers]:
+        """Return the groups that are worth sharing.
+
+        Requests that differ in their last token alone are one forward pass for ``hf`` too,
+        so they count once.
+        """
+        sequences = [self._truncated(request) for request in requests]
+        scored = [len(continuation) for _, _, continuation in requests]
+        same: dict[tuple[int, ...], list[int]] = {}
+        for index, sequence in enumerate(sequences):
+            same.setdefault(tuple(sequence[:-1]), []).append(index)
+        runs = list(same.values())
+        found = []
+        for group in group_by_prefix(
+            [sequences[run[0]] for run in runs],
+            limits=[min(len(sequences[i]) - scored[i] for i in run) for run in runs],
+            overhead=_CPU_OVERHEAD if self.device.type == "cpu" else _GPU_OVERHEAD,
+        ):
+            if len(group.members) > 1 and group.prefix:
+                members = [index for member in group.members for index in runs[member]]
+                suffixes = [sequences[index][len(group.prefix) :] for index in members]
+                found.append(
+                    _Answers(members, group.prefix, suffixes, [scored[index] for index in members])
+                )
+        return found
+
+    def _score(self, group: _Answers) -> list[Answer]:
+        assert self._engine is not None
+        assert self._head is not None
+        with torch.autocast(
+            device_type=self.device.type,
+            dtype=self.mixed_precision_dtype,
+            enabled=self.mixed_precision_dtype is not None,
+        ):
+            return self._engine.loglikelihood(
+                group.prefix, group.suffixes, self._head, scored=group.scored
+            )
+
+    def _ready(self, requests: Sequence[Request], groups: Sequence[_Answers]) -> bool:
+        """Make the engine if the model passes the self-check, else switch sharing off."""
+        if self._engine is not None:
+            return True
+        try:
+            report = self._check(requests, max(groups, key=lambda group: len(group.prefix)))
+        except _UnfitError as error:
+            report = Report(False, str(error), math.nan)
+        if report.ok:
+            eval_logger.info(f"Each prompt is run once for all its answers: {report.reason}.")
+        else:
+            self._shares, self._engine, self._head = False, None, None
+            eval_logger.warning(
+                f"{type(self.model).__name__} cannot share prefixes ({report.reason}); scoring "
+                "in ordinary batches, as --model hf does."
+            )
+        return report.ok
+
+    def _check(self, requests: Sequence[Request], group: _Answers) -> Report:
+        backbone = _backbone(self.model)
+        report = supports(backbone, group.prefix, group.suffixes)
+        if not report.ok:
+            return report
+        self._head = _Head(_underlying(self.model), backbone)
+        self._engine = SharedPrefixEngine(
+            backbone, form=report.form, measure=self.batch_size == "auto"
+        )
+        # The backbone is right; now the head, against hf's own log-probabilities.
+        few = group.first(_CHECKED)
+        anonymous: list[Request] = [(None, *requests[member][1:]) for member in few.members]
+        ordinary = super()._loglikelihood_tokens(anonymous, disable_tqdm=True, override_bs=1)
+        worst = max(
+            abs(one - other) / (1 + abs(other))
+            for (one, _), (other, _) in zip(self._score(few), ordinary, strict=True)
+        )
+        # hf rounds each token's log-probability to the model's dtype.
+        if worst <= (1e-3 if backbone.dtype.itemsize >= 4 else 5e-2):
+            return report
+        return Report(False, f"log-probabilities come out different, by {worst:.2g}", worst)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Requests that share a prefix: indices, suffixes, tokens at each end that count."""
+
+    members: list[int]
+    prefix: list[int]
+    suffixes: list[list[int]]
+    scored: list[int]
+
+    def first(self, count: int) -> _Answers:
+        parts = self.members[:count], self.prefix, self.suffixes[:count], self.scored[:count]
+        return _Answers(*parts)
+
+
+class _UnfitError(Exception):
+    """Why a model cannot be taken apart into backbone and head."""
+
+
+class _Head:
+    """A causal model's own way from hidden states (m, hidden) to logits (m, vocabulary).
+
+    The model's forward pass runs with the hidden states in place of its backbone's output, so
+    that soft-capping, scaling and biases are what the model says they are.
+    """
+
+    def __init__(self, model: Any, backbone: Any) -> None:
+        self._model = model
+        self._backbone = backbone
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        ids = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
+        with _returning(self._backbone, _Output(last_hidden_state=hidden[None])):
+            return self._model(input_ids=ids, use_cache=False).logits[0]
+
+
+class _Output(BaseModelOutputWithPast):
+    """A backbone's output; what some families add (router logits, ...) reads as None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+
+@contextmanager
+def _returning(module: Any, output: Any) -> Iterator[None]:
+    before = module.__dict__.get("forward")  # accelerate's hooks live there
+    module.forward = lambda *args, **kwargs: output
+    try:
+        yield
+    finally:
+        del module.forward
+        if before is not None:
+            module.forward = before
+
+
+def _underlying(model: Any) -> Any:
+    config = getattr(model, "active_peft_config", None)
+    if config is None:
+        return model
+    if config.is_prompt_learning:
+        raise _UnfitError(f"its adapter, {config.peft_type}, puts virtual tokens before the prompt")
+    return model.get_base_model()
+
+
+def _backbone(model: Any) -> Any:
+    model = _underlying(model)
+    backbone = getattr(model, "base_model", model)
+    if backbone is model:
+        raise _UnfitError("it has no backbone apart from its head")
+    return backbone

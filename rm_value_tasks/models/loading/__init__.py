@@ -1,0 +1,1 @@
+"""From a checkpoint to a reward model: families, specification, weights, heads, readouts."""

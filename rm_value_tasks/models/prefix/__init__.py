@@ -1,0 +1,1 @@
+"""Scoring many answers to one prompt while its tokens are computed once."""

@@ -1,0 +1,1 @@
+"""Reward models behind an engine, in this process or over HTTP."""

@@ -1,0 +1,1 @@
+"""Runs beside others and in other places' forms: leaderboard, exports, published models."""

@@ -1,0 +1,1 @@
+"""How words are written as answers, and how text from models is shown in documents."""
