@@ -34,7 +34,11 @@ MOVED = {
 
 
 class _Finder:
-    """A meta-path finder, asked last, that answers for the old paths alone."""
+    """A meta-path finder that answers for the old paths alone.
+
+    It is asked first: an old package stands for a new one, in whose folder Python would
+    else find the old submodules, as second copies.
+    """
 
     def find_spec(self, name, path=None, target=None):
         # type(__spec__) is ModuleSpec, had without an import at every interpreter start.
@@ -52,13 +56,14 @@ class _Finder:
         """Return what ``python -m OLD_PATH`` runs."""
         from importlib.util import find_spec
 
-        return find_spec(MOVED[name]).loader.get_code(MOVED[name])
+        spec = find_spec(MOVED[name])
+        return spec.loader.get_code(spec.name)  # type: ignore[union-attr]
 
 
 def install():
     """Let Python find the old paths."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())
 
 
 install()

@@ -25,6 +25,9 @@ from rm_value_tasks.errors import DataError, RMValueTasksError
 __all__ = ["Pair", "Word", "balance", "costs", "main", "match", "read_pool", "tables"]
 
 FOLDER = Path(__file__).parent
+"""Of the pool and the matching table, the evidence."""
+LEXICONS = FOLDER.parents[1] / "rm_value_tasks" / "lexicons" / "data"
+"""Where the package reads the lexicon that is made here."""
 POOL = FOLDER / "big2_candidates.csv"
 MAX_LENGTH_DIFFERENCE = 2
 MAX_ZIPF_DIFFERENCE = 0.5
@@ -167,7 +170,7 @@ def _run(arguments: argparse.Namespace) -> str:
         return agreement.describe(agreement.compare(arguments.published))
     pairs = match(*read_pool())
     for name, text in tables(pairs).items():
-        path = FOLDER / name
+        path = (LEXICONS if name == "big2.csv" else FOLDER) / name
         if not arguments.check:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -19,7 +19,7 @@ import pandas as pd
 
 __all__ = ["PUBLISHED_MODELS", "TASKS", "evaluate", "row"]
 
-PUBLISHED_MODELS = Path(__file__).with_name("published_models.csv")
+PUBLISHED_MODELS = Path(__file__).parents[2] / "rm_value_tasks" / "publish" / "published_models.csv"
 TASKS = ("value_bias_big2", "value_bias_paper_big2")
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from rm_value_tasks.analyses import compare
 from rm_value_tasks.analyses.compare import Comparison
 from rm_value_tasks.analyses.gate import Verdict, judge, junit
 from rm_value_tasks.cli import cli

@@ -20,15 +20,17 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import downloads, load
 
 FOLDER = Path(matching.__file__).parent
+ROOT = FOLDER.parents[1]
 
 
 def committed(name: str) -> list[dict[str, str]]:
-    with (FOLDER / name).open(encoding="utf-8", newline="") as file:
+    folder = matching.LEXICONS if name == "big2.csv" else FOLDER
+    with (folder / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def in_readme(mark: str) -> str:
-    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "word-lists.md").read_text(encoding="utf-8")
     found = re.search(f"<!-- {mark} -->\n(.*?)\n<!-- /{mark} -->", text, re.DOTALL)
     assert found, mark
     return found.group(1)
@@ -43,6 +45,7 @@ def test_the_committed_files_are_what_the_pool_gives(capsys):
 def test_an_outdated_file_fails_the_check(monkeypatch, tmp_path, capsys):
     pytest.importorskip("wordfreq")
     monkeypatch.setattr(matching, "FOLDER", tmp_path)
+    monkeypatch.setattr(matching, "LEXICONS", tmp_path)
     assert matching.main(["--check"]) == 1
     assert "is not what the pool gives" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -154,7 +157,11 @@ def test_the_readme_tells_the_agreement(scores, capsys):
 
 def test_the_agreement_equals_a_naive_computation(scores):
     """With pandas and SciPy's U test, from the committed CSV alone."""
-    ours = pd.read_csv(FOLDER / "big2.csv", keep_default_na=False).set_index("word").category
+    ours = (
+        pd.read_csv(matching.LEXICONS / "big2.csv", keep_default_na=False)
+        .set_index("word")
+        .category
+    )
     twins = {"best": "worst", "greatest": "terrible", "good": "bad"}
     leans = {}
     for path in scores.glob("*.csv"):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModel, AutoModelForCausalLM
 
+from rm_value_tasks.models.prefix import forward
 from rm_value_tasks.models.prefix.check import supports
 from rm_value_tasks.models.prefix.forward import SharedPrefixEngine
 from tests import tiny

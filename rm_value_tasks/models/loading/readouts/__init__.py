@@ -1,6 +1,6 @@
 """How a family of reward models turns a forward pass into one scalar.
 
-A readout is chosen from the model's config and checkpoint (``scorers.families``), or named
+A readout is chosen from the model's config and checkpoint (``loading.families``), or named
 by the user:
 
 ================  ============================================================
