@@ -41,8 +41,11 @@ class _Finder:
     """
 
     def find_spec(self, name, path=None, target=None):
+        if name not in MOVED:
+            return None
         # type(__spec__) is ModuleSpec, had without an import at every interpreter start.
-        return type(__spec__)(name, self, is_package=True) if name in MOVED else None
+        package = any(old.startswith(name + ".") for old in MOVED)
+        return type(__spec__)(name, self, is_package=package)  # type: ignore[arg-type]
 
     def create_module(self, spec):
         return None
