@@ -53,11 +53,7 @@ def score_next_tokens(
             infinite.
         DataError: if the folder holds a run with other settings.
     """
-    if lm.backend != "causal":
-        raise ModelError(
-            f"{type(lm.model).__name__} is no causal language model, so its answer does not "
-            "follow the prompt; give one that AutoModelForCausalLM loads."
-        )
+    _refuse_non_causal(lm)
     ids = {name: _prompt_ids(lm, name, text, chat) for name, text in prompts.items()}
     tokens = TokenTable(lm.tokenizer, _rows(lm.model))
     store = ScoreStore(
@@ -84,6 +80,14 @@ def score_next_tokens(
         return _next(lm, around[chunk.prompt])[tokens.ids].tolist()
 
     return complete(lm, store, prompts, tokens, score, what="log-probability")
+
+
+def _refuse_non_causal(lm: AnswerLM) -> None:
+    if lm.backend != "causal":
+        raise ModelError(
+            f"{type(lm.model).__name__} is no causal language model, so its answer does not "
+            "follow the prompt; give one that AutoModelForCausalLM loads."
+        )
 
 
 def _prompt_ids(lm: AnswerLM, name: str, text: str, chat: bool) -> list[int]:
