@@ -9,10 +9,10 @@ import pandas as pd
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import Lexicon
+from rm_value_tasks.lexicons.lean_groups import lean_groups
 from rm_value_tasks.results import Results, Run
 from rm_value_tasks.results.score_table import (
     check_lexicons,
-    leans_of,
     sides,
     twins_in,
     word_scores,
@@ -124,9 +124,12 @@ def _rows(
         notes.append(f"{task}: {len(pairs)} pairs of prompts compared, those of both runs")
     lexicon = Lexicon(name=task, words=tuple(words), categories=tuple(a["category"]))
     for (kind, ours), (_, theirs) in zip(sides(a, pairs), sides(b, pairs), strict=True):
-        for stem, members, others in leans_of(lexicon):
+        for stem, members, others in lean_groups(lexicon):
             if min(members.sum(), others.sum()) < 2:
-                raise DataError(f"{task}: {stem} has fewer than two words to compare.")
+                raise DataError(
+                    f"{task}: {stem} has {members.sum()} words to compare with {others.sum()} "
+                    "others, and an interval needs two of each; give a lexicon with more."
+                )
             found = paired_shift(ours, theirs, members, others, seed=seed)
             yield {
                 "task": task,

@@ -1,19 +1,18 @@
-"""Runs' scores as arrays over words and twin prompts, and the leans that a lexicon has."""
+"""Runs' scores as arrays over words and twin prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.lexicons import Lexicon
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.results import Results, Run
 
-__all__ = ["check_lexicons", "leans_of", "sides", "twins_in", "word_scores"]
+__all__ = ["check_lexicons", "sides", "twins_in", "word_scores"]
 
 
 def check_lexicons(a: Run, b: Run) -> None:
@@ -65,16 +64,3 @@ def sides(
             "model in a wider dtype."
         )
     yield from (("contrast", contrast), ("positive", positive), ("negative", negative))
-
-
-def leans_of(lexicon: Lexicon) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Categories with the words they are compared with, as the tasks define them."""
-    names = lexicon.category_names
-    for name in names[:1] if len(names) == 2 else names:
-        _, slash, side = name.rpartition("/")
-        rivals: Iterable[str] = (
-            other for other in names if other != name and (not slash or other.endswith("/" + side))
-        )
-        members = lexicon.in_category(name)
-        others = np.any([lexicon.in_category(other) for other in rivals], axis=0) & ~members
-        yield "_".join(name.lower().replace("/", " ").split()), members, others

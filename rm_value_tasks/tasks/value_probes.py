@@ -22,6 +22,7 @@ from lm_eval.api.registry import get_aggregation
 from rm_value_tasks import lexicons
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import Lexicon
+from rm_value_tasks.lexicons.lean_groups import check_stems, lean_groups, stem
 from rm_value_tasks.lexicons.single_tokens import keep_single_tokens
 from rm_value_tasks.prompts import PROMPTS, TWINS, Prompt, by_id
 from rm_value_tasks.scores import combine
@@ -155,21 +156,13 @@ def metric_names(categories: Sequence[str], design: str) -> list[str]:
         there are two, of each where there are more; for ``single`` the median ranks
         (``agency_rank_positive``, ...) of each.
     """
-    stems = [_stem(name) for name in categories]
-    if len(set(stems)) < len(stems):
-        raise DataError(
-            f"the categories {', '.join(map(repr, categories))} would share "
-            "metric names; rename one."
-        )
+    check_stems(categories)
+    stems = [stem(name) for name in categories]
     if design == "single":
-        return [f"{stem}_rank_{side}" for stem in stems for side in ("positive", "negative")]
+        return [f"{name}_rank_{side}" for name in stems for side in ("positive", "negative")]
     if len(stems) == 2:
         stems = stems[:1]
-    return [f"{stem}_{kind}" for stem in stems for kind in ("contrast", "positive", "negative")]
-
-
-def _stem(category: str) -> str:
-    return "_".join(category.lower().replace("/", " ").split())
+    return [f"{name}_{kind}" for name in stems for kind in ("contrast", "positive", "negative")]
 
 
 def value_metrics(
@@ -205,7 +198,12 @@ def value_metrics(
     with np.errstate(invalid="ignore"):  # -inf minus -inf is refused, not warned of
         difference = scores[0] - scores[1]
     _refuse_nan(difference[None], doc)
-    return _leans(lexicon, {"contrast": difference, "positive": scores[0], "negative": scores[1]})
+    sides = {"contrast": difference, "positive": scores[0], "negative": scores[1]}
+    return {
+        f"{group.stem}_{kind}": auroc(side[group.members], side[group.others])
+        for group in lean_groups(lexicon)
+        for kind, side in sides.items()
+    }
 
 
 def _refuse_nan(scores: np.ndarray, doc: Mapping[str, Any]) -> None:
@@ -219,32 +217,9 @@ def _refuse_nan(scores: np.ndarray, doc: Mapping[str, Any]) -> None:
 
 def _median_ranks(lexicon: Lexicon, valence: str, scores: np.ndarray) -> dict[str, float]:
     return {
-        f"{_stem(name)}_rank_{valence}": median_rank(scores, lexicon.in_category(name))
+        f"{stem(name)}_rank_{valence}": median_rank(scores, lexicon.in_category(name))
         for name in lexicon.category_names
     }
-
-
-def _leans(lexicon: Lexicon, sides: Mapping[str, np.ndarray]) -> dict[str, float]:
-    names = lexicon.category_names
-    values = {}
-    for name in names[:1] if len(names) == 2 else names:
-        members, others = lexicon.in_category(name), _rivals(lexicon, name)
-        for kind, scores in sides.items():
-            values[f"{_stem(name)}_{kind}"] = auroc(scores[members], scores[others])
-    return values
-
-
-def _rivals(lexicon: Lexicon, name: str) -> np.ndarray:
-    """Words to compare with: of the other categories, virtues with virtues only."""
-    _, slash, side = name.rpartition("/")
-    rivals = [
-        lexicon.in_category(other)
-        for other in lexicon.category_names
-        if other != name and (not slash or other.endswith("/" + side))
-    ]
-    if not rivals:  # no other category has this side
-        rivals = [lexicon.in_category(o) for o in lexicon.category_names if o != name]
-    return np.any(rivals, axis=0) & ~lexicon.in_category(name)
 
 
 class ValueProbe(PromptGroupTask):

@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import Lexicon
+from rm_value_tasks.lexicons.lean_groups import lean_groups
 from rm_value_tasks.results import Results
-from rm_value_tasks.results.score_table import leans_of, sides, twins_in, word_scores
+from rm_value_tasks.results.score_table import sides, twins_in, word_scores
 from rm_value_tasks.stats.intervals import draw_weights
 
 __all__ = ["RESAMPLES", "Draws", "checkpoint_draws"]
@@ -70,7 +71,7 @@ def checkpoint_draws(
                 "checkpoints of one probe."
             )
         lexicon = Lexicon(name=task, words=tuple(wide.index), categories=tuple(wide["category"]))
-        masks = {name: (members, others) for name, members, others in leans_of(lexicon)}
+        masks = {name: (members, others) for name, members, others in lean_groups(lexicon)}
         scores = dict(sides(wide, pairs))
         if stem not in masks or kind not in scores:
             raise DataError(f"{metric!r} is not a lean of {task}.")

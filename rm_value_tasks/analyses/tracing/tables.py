@@ -14,7 +14,8 @@ from tqdm import tqdm
 from rm_value_tasks.analyses.tracing.inheritance import Interval, inheritance, interval, reliability
 from rm_value_tasks.analyses.tracing.stages import Design, Stage
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.results.score_table import leans_of, sides
+from rm_value_tasks.lexicons.lean_groups import lean_groups
+from rm_value_tasks.results.score_table import sides
 from rm_value_tasks.stats.intervals import draw_weights
 from rm_value_tasks.stats.ridits import mean_places, standard_ranks
 
@@ -70,7 +71,7 @@ def trace(design: Design, *, resamples: int = _RESAMPLES, seed: int = 0) -> Trac
     shares: list[dict[str, object]] = []
     correlations: list[dict[str, object]] = []
     arrays = [dict(sides(traced.scores, design.pairs)) for traced in design.runs]
-    wanted = list(leans_of(design.lexicon))
+    wanted = list(lean_groups(design.lexicon))
     with tqdm(total=3 * (len(wanted) + 1), desc="Resampling", disable=None, leave=False) as bar:
         for kind in ("contrast", "positive", "negative"):
             scores = [sides_of_run[kind] for sides_of_run in arrays]
