@@ -5,17 +5,23 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := test
 .PHONY: demo test test-slow lint clean
 
+# Silent pip looks stuck: say what runs and how long it may take.
 # torch goes first, pinned: a bare `torch` may pull gigabytes of CUDA.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "[install 1/3] an environment in $(VENV)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[report,server,training,dev]"
+	@echo "[install 2/3] torch: a download of about 200 MB (gigabytes on some systems), minutes"
+	$(BIN)/pip install --constraint constraints.txt torch
+	@echo "[install 3/3] the package with lm-eval, transformers, TRL and test tools: minutes"
+	$(BIN)/pip install --constraint constraints.txt --editable ".[report,server,training,dev]"
 	touch $@
 
 demo: $(VENV)/.installed
+	@echo "Demo: trains, measures and reports six tiny models; two to three minutes on two cores"
 	$(BIN)/python -m rm_value_tasks.organisms.demo demo-output
 
 test: $(VENV)/.installed
+	@echo "All tests but the slow ones, two at a time; about ten minutes on two cores"
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.installed

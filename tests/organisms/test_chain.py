@@ -87,6 +87,11 @@ def test_the_demo_finds_what_was_planted(tmp_path, store):
     assert done.returncode == 0, done.stderr[-3000:]
     report = re.search(r"file://(\S+report\.html)", done.stdout)
     assert report
+    stages = [f"[{number}/4] " for number in range(1, 5)]
+    assert [line[:6] for line in done.stdout.splitlines() if line[:6] in stages] == stages
+    assert "0.5 is neutral" in done.stdout
+    assert len(re.findall(r"^- \S+: 0\.\d+ \(", done.stdout, re.MULTILINE)) == 6
+    assert "MISSING" not in done.stdout + done.stderr
     runs = {
         run.model: run.metrics["agency_contrast"] for run in results.load(tmp_path / "runs").runs
     }

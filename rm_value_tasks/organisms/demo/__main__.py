@@ -14,12 +14,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 from rm_value_tasks import results
 from rm_value_tasks.organisms import Organism, Rewards, base, instruct, write_grid
+from rm_value_tasks.organisms.demo.log import run, speak_into
+from rm_value_tasks.organisms.demo.verdict import comparison
 
 __all__ = ["main"]
 
@@ -32,6 +34,8 @@ FAMILIES = {
 _NEEDED = ("trl", "peft", "matplotlib", "scipy", "statsmodels")
 _WORKERS = 2
 _STAGES = ("base", "instruct", "reward")
+_SECONDS = (35, 20, 60, 15)
+"""What each part takes on two CPU cores; the first takes none where models are cached."""
 
 
 def main(folder: Path) -> None:
@@ -43,26 +47,38 @@ def main(folder: Path) -> None:
         )
     os.environ["OMP_NUM_THREADS"] = "1"  # one thread for each of the processes below
     folder = folder.resolve()
-    models = folder / "models"
-    print(f"Training two base models and their instructs into {models}", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    models, runs, log = folder / "models", folder / "runs", folder / "demo.log"
+    log.write_text("", encoding="utf-8")
+    print(f"What the libraries say goes to {log}.")
+    _stage(1, "Train two base models on texts with a planted lean, and their instruct models")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(_WORKERS, mp_context=spawn) as pool:
+    with ProcessPoolExecutor(
+        _WORKERS, mp_context=spawn, initializer=speak_into, initargs=(log,)
+    ) as pool:
         instructs = list(pool.map(instruct, FAMILIES.values()))
     for (name, organism), path in zip(FAMILIES.items(), instructs, strict=True):
         _copy(base(organism), models / f"{name}-base")
         _copy(path, models / f"{name}-instruct")
-    _train_rewards(folder)
-    runs = folder / "runs"
+    _stage(2, "Train a reward model of each, on the same neutral pairs")
+    _train_rewards(folder, log)
+    _stage(3, "Measure all six with lm_eval")
     commands = [_probe(models, f"{name}-{stage}", stage, runs)
                 for name in FAMILIES for stage in _STAGES]  # fmt: skip
     with ThreadPoolExecutor(_WORKERS) as threads:
         for command, done in zip(commands, threads.map(_lm_eval, commands), strict=True):
             print(f"\n$ lm_eval {shlex.join(command)}\n\n{_tables(done)}", flush=True)
+    _stage(4, "Write the report and compare with what was planted")
     report = folder / "report.html"
     families = [f"--family={name}*={name}" for name in FAMILIES]
-    _run(["report", str(runs), "-o", str(report), *families])
-    print(f"\n{_comparison(runs)}")
+    run(["report", str(runs), "-o", str(report), *families], log)
+    planted = {name: organism.world().planted() for name, organism in FAMILIES.items()}
+    print(f"\n{comparison(results.load(runs), planted, _STAGES)}")
     print(f"\nResults and every word's score are in {runs}, the report is {report.as_uri()}")
+
+
+def _stage(number: int, what: str) -> None:
+    print(f"\n[{number}/{len(_SECONDS)}] {what} (about {_SECONDS[number - 1]} s)", flush=True)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -70,21 +86,16 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target)
 
 
-def _train_rewards(folder: Path) -> None:
+def _train_rewards(folder: Path, log: Path) -> None:
     """Train both reward models by the ``train`` command and put them beside the others."""
     bases = {name: folder / "models" / f"{name}-instruct" for name in FAMILIES}
     training = folder / "training"
     shutil.rmtree(training, ignore_errors=True)
     config = write_grid(Rewards(), bases, training)
-    _run(["train", str(config)])
+    run(["train", str(config)], log)
     for name in FAMILIES:
         (cell,) = (training / "cells").glob(f"{name}-*")
         _copy(cell / "model", folder / "models" / f"{name}-reward")
-
-
-def _run(arguments: Sequence[str]) -> None:
-    print(f"\n$ rm-value-tasks {shlex.join(arguments)}\n", flush=True)
-    subprocess.run([sys.executable, "-m", "rm_value_tasks", *arguments], check=True)  # noqa: S603
 
 
 def _probe(models: Path, name: str, stage: str, runs: Path) -> list[str]:
@@ -106,23 +117,6 @@ def _lm_eval(command: Sequence[str]) -> str:
 
 def _tables(output: str) -> str:
     return "\n".join(line for line in output.splitlines() if line.startswith("|"))
-
-
-def _comparison(runs: Path) -> str:
-    """Set what was measured beside what was planted (in the words' appeals)."""
-    measured = {run.model: run.metrics for run in results.load(runs).runs}
-    metrics = ("agency_contrast", "agency_positive", "agency_negative")
-    lines = [f"{'':26}" + "".join(f"{metric:>18}" for metric in metrics)]
-    for name, organism in FAMILIES.items():
-        planted = organism.world().planted()
-        rows: list[tuple[str, Mapping[str, float]]] = [("planted", planted)]
-        rows += [(stage, measured[f"{name}-{stage}"]) for stage in _STAGES]
-        lines += [
-            f"{name if row is rows[0] else '':18}{row[0]:>8}"
-            + "".join(f"{row[1][metric]:>18.3f}" for metric in metrics)
-            for row in rows
-        ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
