@@ -25,7 +25,8 @@ def lean_map(
     """Draw one line for each model: its lean, the interval, and 0.5 as the neutral mark.
 
     Leans of different word lists lie in panels of their own, since their levels cannot be
-    compared. Filled markers are the models measured, hollow ones published references.
+    compared. Filled markers are the models measured, hollow ones published references. A
+    panel with references is sorted by lean.
 
     Args:
         leans: columns ``model``, ``estimate`` (``agency_contrast``, in [0, 1]), ``low``,
@@ -51,7 +52,10 @@ def lean_map(
     )
     families = looks(sorted(leans["base"].unique()))
     for axes, group in zip(grid[:, 0], groups, strict=True):
-        rows = leans[leans["group"] == group].sort_values("estimate", kind="stable")
+        rows = leans[leans["group"] == group]
+        # A crowd is read by value; models measured keep their order (stages), from the top.
+        crowd = rows["reference"].any()
+        rows = rows.sort_values("estimate", kind="stable") if crowd else rows[::-1]
         _draw(axes, rows, families)
         axes.set_title(plain(group, 80), fontsize=9, loc="left", color=INK)
     ends = np.append(leans[["estimate", *_ENDS]].to_numpy(dtype=float), 0.5)

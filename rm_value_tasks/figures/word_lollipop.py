@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,7 +15,18 @@ from rm_value_tasks.figures.style import INK, Look, blank, looks, plain, tidy_ax
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.stats.lean import ranks
 
-__all__ = ["word_lollipop", "word_places"]
+__all__ = ["Spot", "word_lollipop", "word_places", "word_spots"]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A box in a figure, in percent of it from its upper left, and what is said there."""
+
+    said: str
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 def word_places(table: pd.DataFrame) -> pd.DataFrame:
@@ -109,6 +122,26 @@ def word_lollipop(places: pd.DataFrame, by: str = "contrast", top: int = 15) -> 
     return figure
 
 
+def word_spots(figure: Figure) -> list[Spot]:
+    """Return the row of each word in a figure of ``word_lollipop``, with word and place."""
+    figure.draw_without_rendering()  # rows lie where they will only once all is laid out
+    whole = figure.bbox
+    found = []
+    for axes in figure.axes:
+        box = axes.get_tightbbox() or axes.bbox
+        right = axes.bbox.x1
+        for line in axes.lines:
+            if line.get_marker() == "None":
+                continue
+            row = float(np.asarray(line.get_ydata())[0])
+            low, high = axes.transData.transform([(0.5, row - 0.5), (0.5, row + 0.5)])[:, 1]
+            left, width = box.x0 / whole.width, (right - box.x0) / whole.width
+            top, height = 1 - high / whole.height, (high - low) / whole.height
+            shares = [round(100 * float(share), 2) for share in (left, top, width, height)]
+            found.append(Spot(str(line.get_label()), *shares))
+    return found
+
+
 def _limits(values: pd.Series, span: float) -> tuple[float, float]:
     """Return limits of width ``span`` that hold 0.5 and the values."""
     low, high = min(0.5, values.min()), max(0.5, values.max())
@@ -122,7 +155,8 @@ def _draw(
     for place, (_, row) in enumerate(rows.iloc[::-1].iterrows()):
         look = kinds[row["category"]]
         axes.hlines(place, 0.5, row[by], color=look.colour, linewidth=1.4)
-        axes.plot(row[by], place, look.marker, color=look.colour, markersize=5)
+        (marker,) = axes.plot(row[by], place, look.marker, color=look.colour, markersize=5)
+        marker.set_label(f"{row['word']}: {row[by]:.3f}")
     axes.axvline(0.5, color=INK, linewidth=0.8)
     axes.set_xlim(limits)
     axes.set_ylim(-0.7, len(rows) - 0.3)

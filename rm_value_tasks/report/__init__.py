@@ -12,6 +12,8 @@ from rm_value_tasks.report.advice import advice_sections
 from rm_value_tasks.report.content import Section
 from rm_value_tasks.report.foundations import foundation_section
 from rm_value_tasks.report.leans import lean_section
+from rm_value_tasks.report.models import mixed_section
+from rm_value_tasks.report.opening import opening_section
 from rm_value_tasks.report.pages import html_page, markdown_text
 from rm_value_tasks.report.probes import Probe, families_of, probes_of
 from rm_value_tasks.report.provenance import method_section, runs_section, skipped_section
@@ -30,7 +32,7 @@ _NONE: Covariates = ((), "")
 def sections_of(
     results: Results, families: Mapping[str, str] | None = None, covariates: Covariates = _NONE
 ) -> list[Section]:
-    """Make the report's content.
+    """Make the report's content: findings first, then the evidence, method and models last.
 
     Args:
         results: of ``results.load``, samples included.
@@ -46,14 +48,18 @@ def sections_of(
         raise DataError("the runs hold no samples; run lm_eval again with --log_samples.")
     known = families_of([run.model for run in results.runs], families or {})
     sections: list[Section] = []
+    mixed: list[Section | None] = []
     for probe in _fresh(probes):
         if len(probe.categories) == 2:
-            sections.append(lean_section(probe, known, covariates))
+            sections.append(lean_section(probe, known))
         elif probe.twins:
             sections.append(foundation_section(probe))
-        sections += [rank_section(probe, known), word_section(probe)]
+        sections += [word_section(probe), rank_section(probe, known)]
+        mixed.append(mixed_section(probe, known, covariates))
     sections += advice_sections(results)
-    sections += [method_section(probes), runs_section(results), skipped_section(results)]
+    sections = [opening_section(sections), *sections, method_section(probes)]
+    sections += [section for section in mixed if section]
+    sections += [runs_section(results), skipped_section(results)]
     return [
         replace(section, tables=[table.without_empty_columns() for table in section.tables])
         for section in sections

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
+
+from rm_value_tasks.figures import Spot
 
 __all__ = ["Cell", "Picture", "Section", "Table", "number", "p_value", "span", "text"]
 
@@ -74,22 +76,32 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its caption; the caption says in words what is drawn."""
+    """A figure with its caption; the caption says in words what is drawn.
+
+    Attributes:
+        spots: where in the figure something is said on hover or tap.
+    """
 
     title: str
     figure: Figure
     folded: bool = False
+    spots: Sequence[Spot] = ()
 
 
 @dataclass(frozen=True)
 class Section:
-    """A headed part of the report."""
+    """A headed part of the report.
+
+    Attributes:
+        opening: what it found, a sentence for each model; the report begins with these.
+    """
 
     title: str
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
-    points: Sequence[str] = field(default=())
+    points: Sequence[str] = ()
+    opening: Sequence[str] = ()
 
     @property
     def anchor(self) -> str:

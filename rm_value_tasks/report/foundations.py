@@ -7,6 +7,7 @@ from scipy import stats as distributions
 
 from rm_value_tasks.figures import foundation_profile
 from rm_value_tasks.report.content import Picture, Section, Table, number, text
+from rm_value_tasks.report.opening import profile_sentences
 from rm_value_tasks.report.probes import Probe
 
 __all__ = ["foundation_section", "profiles_of"]
@@ -64,4 +65,5 @@ def foundation_section(probe: Probe) -> Section:
         [note],
         [Table(f"Contrasts, {probe.title}", columns, rows)],
         [picture],
+        opening=profile_sentences(leans, probe.words),
     )

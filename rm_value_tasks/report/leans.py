@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import stats as distributions
 from rm_value_tasks.figures import lean_map, prompt_heatmap
 from rm_value_tasks.publish import published_models
 from rm_value_tasks.report.content import Picture, Section, Table, number, span, text
-from rm_value_tasks.report.models import crossed_parts
+from rm_value_tasks.report.opening import lean_sentences
 from rm_value_tasks.report.probes import Probe, published_name
 from rm_value_tasks.stats.leans import (
     crossed_intervals,
@@ -24,8 +24,6 @@ from rm_value_tasks.stats.leans import (
 __all__ = ["lean_section", "leans_of"]
 
 _INTERVALS = "bar: 95% interval over question pairs; thin line: over words and questions together"
-_SENTENCES = 6
-"""More models are read better in the table."""
 
 
 def leans_of(probe: Probe) -> pd.DataFrame:
@@ -50,25 +48,21 @@ def leans_of(probe: Probe) -> pd.DataFrame:
     return frame.join(crossed_intervals(probe.table, a, b))
 
 
-def lean_section(
-    probe: Probe, families: Mapping[str, str], covariates: tuple[Sequence[str], str] = ((), "")
-) -> Section:
+def lean_section(probe: Probe, families: Mapping[str, str]) -> Section:
     """Report the lean of a word list with two categories.
 
     Args:
         probe: the runs.
         families: family by model.
-        covariates: names of words' covariates, and the tokenizer that counts tokens.
     """
     a, b = probe.categories
     leans = leans_of(probe)
-    modelled, said = crossed_parts(probe, families, *covariates)
     return Section(
         f"Lean: {a} or {b} – {probe.title}",
-        [*([probe.caution] if probe.caution else []), *said],
-        [_table(probe, leans, families), *modelled],
+        [probe.caution] if probe.caution else [],
+        [_table(probe, leans, families)],
         _pictures(probe, leans, families) if leans["contrast"].notna().any() else [],
-        _headline(leans, a, b),
+        opening=lean_sentences(leans, a, b, probe.words),
     )
 
 
@@ -97,44 +91,11 @@ def _big2(probe: Probe) -> bool:
     return probe.categories == ["Agency", "Communion"]
 
 
-def _headline(leans: pd.DataFrame, a: str, b: str) -> list[str]:
-    if len(leans) <= _SENTENCES:
-        return [_sentence(str(model), row, a, b) for model, row in leans.iterrows()]
-    low, high = (
-        leans[f"outer_{end}"].fillna(leans[end]) for end in ("low", "high")
-    )  # the wider interval, where there is one
-    known = leans["contrast"].notna()
-    return [
-        f"{known.sum()} models, {a.lower()}_contrast from {leans['contrast'].min():.3f} to "
-        f"{leans['contrast'].max():.3f}. Of their 95% intervals {(low > 0.5).sum()} lie above "
-        f"0.5, {(high < 0.5).sum()} below, and {(known & (low <= 0.5) & (high >= 0.5)).sum()} "
-        "hold it."
-    ]
-
-
-def _sentence(model: str, row: pd.Series, a: str, b: str) -> str:
-    if np.isnan(row["contrast"]):
-        return f"{model}: no contrast, since the run asked no pair of opposite questions."
-    low, high, over = row["outer_low"], row["outer_high"], "words and questions"
-    if np.isnan(low):
-        low, high, over = row["low"], row["high"], "question pairs only"
-    if np.isnan(low):
-        return f"{model}: {a.lower()}_contrast {row['contrast']:.3f}, without an interval."
-    found = "not told apart from 0.5"
-    if low > 0.5 or high < 0.5:
-        found = f"{'above' if low > 0.5 else 'below'} 0.5, {a if low > 0.5 else b} words gain more"
-    return (
-        f"{model}: {a.lower()}_contrast {row['contrast']:.3f} (95% interval over {over} "
-        f"{low:.3f} to {high:.3f}): {found} on this list."
-    )
-
-
 def _table(probe: Probe, leans: pd.DataFrame, families: Mapping[str, str]) -> Table:
     stem = probe.categories[0].lower()
     columns = [
-        "model", "family", "scores", f"{stem}_contrast", "s.e. over pairs",
-        "95% over words and questions", "95% of permuted labels", f"{stem}_positive",
-        f"{stem}_negative",
+        "model", f"{stem}_contrast", "95% over words and questions", "s.e. over pairs",
+        "95% of permuted labels", f"{stem}_positive", f"{stem}_negative", "family", "scores",
     ]  # fmt: skip
     values: dict[Any, Any] = leans.to_dict("index")
     rows = []
@@ -142,14 +103,14 @@ def _table(probe: Probe, leans: pd.DataFrame, families: Mapping[str, str]) -> Ta
         row = values[run.model]
         rows.append([
             text(run.model),
-            text(families.get(run.model, "")),
-            text(run.score_kind),
             number(row["contrast"], 4),
-            number(row["stderr"], 4),
             span(row["outer_low"], row["outer_high"]),
+            number(row["stderr"], 4),
             span(row["noise_low"], row["noise_high"]),
             number(row["positive"], 4),
             number(row["negative"], 4),
+            text(families.get(run.model, "")),
+            text(run.score_kind),
         ])  # fmt: skip
     return Table(f"Leans, {probe.title}", columns, rows)
 

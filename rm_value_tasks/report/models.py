@@ -8,17 +8,46 @@ import pandas as pd
 from scipy import stats as distributions
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.report.content import Cell, Table, number, p_value, span, text
+from rm_value_tasks.report.content import Cell, Section, Table, number, p_value, span, text
+from rm_value_tasks.report.families import compare_families
 from rm_value_tasks.report.probes import Probe
 from rm_value_tasks.stats.covariates import word_covariates
 from rm_value_tasks.stats.crossed import crossed_model
 from rm_value_tasks.stats.mixed import RankModel, rank_model
-from rm_value_tasks.stats.ranks import contrast_ranks
+from rm_value_tasks.stats.ranks import contrast_ranks, median_ranks
 
-__all__ = ["Parts", "crossed_parts", "rank_parts"]
+__all__ = ["Parts", "crossed_parts", "mixed_section", "rank_parts"]
 
 Parts = tuple[list[Table], list[str]]
 """Tables, and sentences about them."""
+
+
+def mixed_section(
+    probe: Probe, families: Mapping[str, str], covariates: tuple[Sequence[str], str] = ((), "")
+) -> Section | None:
+    """Report what the mixed-effects models say of a word list's families.
+
+    Args:
+        probe: the runs.
+        families: family by model.
+        covariates: names of words' covariates, and the tokenizer that counts tokens.
+
+    Returns:
+        None where the families are too few for any of the models.
+
+    Raises:
+        DataError: if a covariate cannot be measured.
+    """
+    two = len(probe.categories) == 2
+    tables, notes = crossed_parts(probe, families, *covariates) if two else ([], [])
+    ranks = median_ranks(probe.table)
+    ranks = ranks.assign(base=ranks["model"].map(families))
+    if compare_families(ranks)[0]:
+        more, said = rank_parts(ranks)
+        tables, notes = [*tables, *more], [*notes, *said]
+    if not tables and not notes:
+        return None
+    return Section(f"Mixed-effects models – {probe.title}", notes, tables)
 
 
 def rank_parts(ranks: pd.DataFrame) -> Parts:
@@ -94,10 +123,11 @@ def crossed_parts(
     )
     spread = ", ".join(f"{name} {value:.3f}" for name, value in found.random_sd.items())
     note = (
-        f"The last table takes words ({found.words}), pairs of questions ({found.pairs}) and "
-        f"models ({found.models}) as samples at once (crossed random effects, REML): a family's "
-        f"lean, and how far families differ, for other models, words and questions of these "
-        f"kinds. Standard deviations on the scale of the lean: {spread}. A lean is tested "
+        f"{stem}_contrast by family takes words ({found.words}), pairs of questions "
+        f"({found.pairs}) and models ({found.models}) as samples at once (crossed random "
+        f"effects, REML): a family's lean, and how far families differ, for other "
+        f"models, words and questions of these kinds. Standard deviations on the "
+        f"scale of the lean: {spread}. A lean is tested "
         "against 0.5, a difference against 0, with the least degrees of freedom of what it rests "
         "on (models beyond families, pairs beyond one, words), which errs towards wide intervals "
         "(98% held the truth in simulations)."

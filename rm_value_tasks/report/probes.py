@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,10 @@ import pandas as pd
 from rm_value_tasks.publish import published_models
 from rm_value_tasks.results import Results, Run
 
-__all__ = ["Probe", "families_of", "probes_of", "published_name"]
+__all__ = ["Probe", "families_of", "probes_of", "published_name", "stage_order"]
+
+_STAGES = {"base": 0, "pretrained": 0, "pt": 0, "instruct": 2, "it": 2, "sft": 2, "chat": 2,
+           "dpo": 3, "reward": 4, "rm": 4}  # fmt: skip
 
 _UNMATCHED = (
     "The two sides of this word list were not matched in length, frequency and valence, so the "
@@ -42,8 +46,12 @@ class Probe:
     @property
     def title(self) -> str:
         """Word list and task, for people."""
-        name = "published nouns" if self.published else self.lexicon
-        return f"{name}, {self.runs[0].words} words ({self.task})"
+        return f"{self.words}, {self.runs[0].words} words ({self.task})"
+
+    @property
+    def words(self) -> str:
+        """The word list's name, for people."""
+        return "published nouns" if self.published else self.lexicon
 
     @property
     def categories(self) -> list[str]:
@@ -72,17 +80,33 @@ class Probe:
 
 
 def probes_of(results: Results) -> list[Probe]:
-    """Sort runs into probes, those with contrasts first."""
+    """Sort runs into probes, those with contrasts first, the runs of each by stage."""
     groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in results.runs:
         groups[run.task, run.lexicon_digest].append(run)
     found = []
     for (task, digest), runs in groups.items():
-        names = [run.model for run in runs]
+        runs.sort(key=stage_order)
+        place = {run.model: index for index, run in enumerate(runs)}
         table = results.table
-        rows = table[(table["task"] == task) & table["model"].isin(names)]
+        rows = table[(table["task"] == task) & table["model"].isin(place)]
+        rows = rows.sort_values("model", key=lambda models: models.map(place), kind="stable")
         found.append(Probe(task, runs[0].lexicon, digest, tuple(runs), rows))
     return sorted(found, key=lambda probe: (not probe.twins, len(probe.categories), probe.task))
+
+
+def stage_order(run: Run) -> tuple[list[str], int, list[tuple[int, str]]]:
+    """Return a key that sorts runs by model, a model's stages as they were trained.
+
+    The stage is read from the name (base, instruct, reward and the like); numbers in names,
+    such as training steps, sort as numbers.
+    """
+    parts = re.findall(r"\d+|[^\W\d_]+", run.model.lower())
+    stages = [_STAGES[part] for part in parts if part in _STAGES]
+    stem = [part for part in parts if part not in _STAGES and not part.isdecimal()]
+    # An unmarked name beside -it and -reward is a base; an unmarked reward model comes last.
+    stage = max(stages, default=4 if run.score_kind == "reward" else 1)
+    return stem, stage, [(int(part) if part.isdecimal() else -1, part) for part in parts]
 
 
 def published_name(model: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rm_value_tasks.report.content import Section, Table, text
-from rm_value_tasks.report.probes import Probe
+from rm_value_tasks.report.probes import Probe, stage_order
 from rm_value_tasks.results import Results, Run
 from rm_value_tasks.results.run_names import public_arguments
 
@@ -59,7 +59,7 @@ def method_section(probes: Sequence[Probe]) -> Section:
 
 def runs_section(results: Results) -> Section:
     """List the runs with versions, hashes and settings."""
-    runs = sorted(results.runs, key=lambda run: (run.model, run.task))
+    runs = sorted(results.runs, key=lambda run: (stage_order(run), run.task))
     tasks = Table(
         "What was run",
         ["model", "task", "task version", "date (UTC)", "word list", "words",

@@ -9,7 +9,6 @@ import pandas as pd
 from rm_value_tasks.figures import rank_violins
 from rm_value_tasks.report.content import Picture, Section, Table, number, text
 from rm_value_tasks.report.families import compare_families
-from rm_value_tasks.report.models import rank_parts
 from rm_value_tasks.report.probes import Probe
 from rm_value_tasks.stats.foundations import foundation_ranks
 from rm_value_tasks.stats.ranks import median_ranks
@@ -48,9 +47,8 @@ def rank_section(probe: Probe, families: Mapping[str, str]) -> Section:
         "compared."
     ]
     if panels:
-        modelled, said = rank_parts(found)
-        tables += [*panels.tables, *modelled]
-        notes += [*panels.notes, *said]
+        tables += panels.tables
+        notes += panels.notes
     else:
         notes.append(f"Families are not compared: {why_not}.")
     return Section(f"Ranks – {probe.title}", notes, tables, pictures)

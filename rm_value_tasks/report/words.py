@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rm_value_tasks.figures import word_lollipop, word_places
+from rm_value_tasks.figures import word_lollipop, word_places, word_spots
 from rm_value_tasks.report.content import Cell, Picture, Section, Table, number, text
 from rm_value_tasks.report.probes import Probe
 
@@ -40,15 +40,13 @@ def word_section(probe: Probe) -> Section:
         [text(word), text(categories[word]), *(number(value) for value in values)]
         for word, values in zip(wide.index, wide.to_numpy(), strict=True)
     ]
-    pictures = [
-        Picture(
-            f"{model}: words of highest and lowest place ({by})",
-            word_lollipop(places[places["model"] == model], by),
-            folded=len(models) > 1 and index > 0,
-        )
-        for index, model in enumerate(models)
-        if places.loc[places["model"] == model, by].notna().any()
-    ]
+    pictures = []
+    for index, model in enumerate(models):
+        if places.loc[places["model"] == model, by].notna().any():
+            figure = word_lollipop(places[places["model"] == model], by)
+            title = f"{model}: words of highest and lowest place ({by})"
+            folded = len(models) > 1 and index > 0
+            pictures.append(Picture(title, figure, folded, word_spots(figure)))
     ends = [[text(model), *_ends(wide[model])] for model in models if wide[model].notna().any()]
     return Section(
         f"Words – {probe.title}",

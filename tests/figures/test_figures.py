@@ -200,6 +200,14 @@ def test_lean_map_draws_every_lean_once_in_order():
     assert low < 0.4 < 0.65 < high
 
 
+@pytest.mark.parametrize(("references", "order"), [(False, ["b", "a"]), (True, ["a", "b"])])
+def test_lean_map_keeps_the_order_of_stages_but_sorts_a_crowd(references, order):
+    """Labels go from the bottom up; a comes first, with the lower lean."""
+    table = leans().iloc[[1, 0]].assign(reference=[False, references])
+    (axes,) = figures.lean_map(table).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == order
+
+
 @pytest.mark.parametrize(("p", "mark"), [
     (0.0009, "***"), (0.001, "**"), (0.01, "*"), (0.05, "n.s."), (1, "n.s."), (np.nan, "")
 ])  # fmt: skip
@@ -286,6 +294,21 @@ def test_lollipop_shows_the_ends_in_order():
     assert [t.get_text() for t in lowest.get_yticklabels()] == ["w37", "w38", "w39"]
     # One length means the same on both sides.
     assert np.ptp(highest.get_xlim()) == pytest.approx(np.ptp(lowest.get_xlim()))
+
+
+def test_a_words_spot_is_its_row_of_the_figure():
+    words = [f"_w{i:02}<b>$a$" for i in range(40)]
+    places = pd.DataFrame({"word": words, "category": "A", "contrast": np.linspace(1, 0, 40)})
+    spots = figures.word_spots(figures.word_lollipop(places, top=3))
+    assert len(spots) == 6
+    left, right = spots[:3], spots[3:]  # each from the bottom row up
+    assert [spot.said for spot in left][::-1] == [f"{w}: {p:.3f}" for w, p in zip(
+        words[:3], places["contrast"][:3], strict=True)]  # fmt: skip
+    for side in (left, right):
+        for low, high in itertools.pairwise(side):
+            assert low.top == pytest.approx(high.top + high.height, abs=0.02)
+    assert all(0 <= spot.left < spot.left + spot.width <= 100 for spot in spots)
+    assert max(spot.left + spot.width for spot in left) <= min(spot.left for spot in right)
 
 
 def test_twin_contrasts_average_to_lm_evals_metric(results):

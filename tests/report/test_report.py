@@ -7,16 +7,19 @@ import math
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from rm_value_tasks import report
 from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.report.probes import families_of
+from rm_value_tasks.report.opening import lean_sentences
+from rm_value_tasks.report.probes import families_of, stage_order
 from rm_value_tasks.results import load
 from tests import runs
 
@@ -316,7 +319,6 @@ def test_the_crossed_interval_is_a_bootstrap_of_words_and_pairs(root):
 
 def test_families_are_compared_as_the_reference_does(reference):
     """R and scipy on the published scores: reference/panel_tests_big2.csv, p = 0.076."""
-    import pandas as pd
 
     from rm_value_tasks.report.families import compare_families
 
@@ -436,3 +438,44 @@ def test_models_with_words_questions_and_models_crossed(four_models):
     assert "Beta - Alpha" in page
     assert "Covariates of words (length)" in page
     assert "Mixed-effects model of median ranks, random intercept of models" in page
+
+
+def test_both_formats_open_with_a_sentence_for_each_model_and_end_with_the_method(pages):
+    results, source, text = pages["two"]
+    heads = re.findall(r"<h2>(.*?)</h2>", source)
+    assert heads == [head.replace("\\", "") for head in re.findall(r"^### (.*)", text, flags=re.M)]
+    assert heads[0] == "In short"
+    assert heads[-3:] == ["Method and limits", "Runs, versions and hashes", "Files not used"]
+    first = source.partition("<h2>")[2].partition("</section>")[0]
+    for run in results.runs:
+        (sentence,) = (li for li in re.findall("<li>(.*?)</li>", first) if run.model in li)
+        assert f"{run.metrics['agency_contrast']:.1%}" in sentence
+        assert "95% interval" in sentence
+        assert "50% would be no lean" in sentence
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [
+    (0.6, 0.8, "m leans to agency: in 70.0%"), (0.4, 0.9, "m cannot be told apart from no lean"),
+    (np.nan, np.nan, "no interval from a single pair"),
+])  # fmt: skip
+def test_the_sentence_says_a_way_only_where_the_interval_does(low, high, said):
+    ends = {"low": low, "high": high, "outer_low": low, "outer_high": high}
+    leans = pd.DataFrame({"contrast": 0.7, **ends}, index=["m"])
+    (sentence,) = lean_sentences(leans, "Agency", "Communion", "big2")
+    assert said in sentence
+
+
+def test_a_models_stages_follow_one_another(root):
+    (run, *_) = load(root / "first").runs
+    names = ["a-reward", "b-it", "a-instruct", "b", "a-base", "b-step-10", "b-step-9"]
+    found = sorted((replace(run, model=name, score_kind="") for name in names), key=stage_order)
+    assert [run.model for run in found] == [
+        "a-base", "a-instruct", "a-reward", "b", "b-it", "b-step-9", "b-step-10"
+    ]  # fmt: skip
+
+
+def test_mixed_models_come_after_the_method(four_models):
+    text = report.render(four_models, "md", families={"a-*": "Alpha", "b-*": "Beta"})
+    before, _, after = text.partition("### Method and limits")
+    assert "REML" in after
+    assert "REML" not in before

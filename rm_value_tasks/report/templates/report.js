@@ -24,3 +24,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// Says so where a table or figure is wider than the window, since no scroll bar may show.
+const watcher = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const line = target.previousElementSibling;
+    const hidden = [...target.querySelectorAll("thead th")].filter(
+      (head) => head.offsetLeft + head.offsetWidth > target.clientWidth + 1,
+    ).length;
+    line.hidden = target.scrollWidth <= target.clientWidth + 1;
+    const rest = hidden ? `${hidden} more column${hidden > 1 ? "s" : ""}` : "the rest";
+    line.textContent = `\u2192 scroll sideways for ${rest}`;
+  }
+});
+for (const region of document.querySelectorAll(".scroll")) watcher.observe(region);
