@@ -20,6 +20,7 @@ MODELS = {
     "implicit-reward": "rm_value_tasks.models.implicit_reward:ImplicitRewardLM",
     "recorded-rewards": "rm_value_tasks.models.recorded_rewards:RecordedRewards",
     "reward": "rm_value_tasks.models.reward:RewardLM",
+    "reward-vllm": "rm_value_tasks.models.reward_vllm:VLLMRewardLM",
     "reward-server": "rm_value_tasks.models.reward_server:ServerRewardLM",
 }
 """lm-eval model name -> ``module:class``; pyproject.toml's entry points say the same."""

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any, NoReturn
+from typing import Any
 
 from lm_eval.api.instance import Instance
 
@@ -24,10 +24,9 @@ from rm_value_tasks.models.common.conversation import Conversation, messages_of
 from rm_value_tasks.models.common.refusals import (
     refuse_non_finite,
     refuse_single_answers,
-    refuse_tasks,
     short,
 )
-from rm_value_tasks.models.common.score_cache import OneSettingCache
+from rm_value_tasks.models.common.reward_model import RewardsOnly
 from rm_value_tasks.scores import Reward
 
 __all__ = ["CHOICE_PROMPT", "MODES", "RATING_PROMPT", "GenerativeJudgeLM"]
@@ -53,7 +52,7 @@ _FIELDS = {"rating": ("question", "answer"), "choice": ("question", "answer_a", 
 _LETTERS = ("A", "B")
 
 
-class GenerativeJudgeLM(OneSettingCache, AnswerLM):
+class GenerativeJudgeLM(RewardsOnly, AnswerLM):
     """A chat model that rates answers; takes every argument of ``hf``.
 
     Args:
@@ -67,6 +66,8 @@ class GenerativeJudgeLM(OneSettingCache, AnswerLM):
     Raises:
         ModelError: if an argument means nothing, or the ratings are not single tokens.
     """
+
+    kind = "a judge"
 
     def __init__(
         self,
@@ -162,14 +163,14 @@ class GenerativeJudgeLM(OneSettingCache, AnswerLM):
             for prompt in dict.fromkeys(prompts)
         }
         asked = [
-            ((rendered[prompt], label), *self._encode_pair(rendered[prompt], label))
+            ((rendered[prompt], label), *self.split_pair(rendered[prompt], label))
             for prompt in rendered
             for label in self._labels
         ]
         cache: Any = self.cache_hook
         self.cache_hook: Any = _NoCache()
         try:
-            found = [score for score, _ in self._loglikelihood_tokens(asked, disable_tqdm)]
+            found = [score for score, _ in self.score_tokens(asked, disable_tqdm)]
         finally:
             self.cache_hook = cache
         shares: dict[str, list[float]] = {}
@@ -197,7 +198,7 @@ class GenerativeJudgeLM(OneSettingCache, AnswerLM):
     def _refuse_long_labels(self) -> None:
         context = self.render([{"role": "user", "content": self._prompt}])
         for label in self._labels:
-            tokens = self._encode_pair(context, label)[1]
+            tokens = self.split_pair(context, label)[1]
             if len(tokens) != 1:
                 raise ModelError(
                     f"{label!r} is {len(tokens)} tokens of {self._name} where a judge's reply "
@@ -210,16 +211,6 @@ class GenerativeJudgeLM(OneSettingCache, AnswerLM):
         """Render a history, keeping its messages: the judge reads their text, not the template."""
         text = super().apply_chat_template(chat_history, add_generation_prompt)
         return Conversation(text, chat_history)
-
-    def loglikelihood_rolling(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> NoReturn:
-        """Refuse: a judge's rating is no perplexity."""
-        refuse_tasks(requests, "a judge", "perplexities")
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
-        """Refuse: a judge writes no answers of its own here."""
-        refuse_tasks(requests, "a judge", "generated text")
 
     def cache_settings(self) -> dict[str, Any]:
         """Return what the ratings depend on."""

@@ -1,7 +1,7 @@
 """``--model hf-shared-prefix``: ``hf`` with each prompt run once for all its answers.
 
-A drop-in for ``hf`` in multiple-choice tasks: the same arguments, the same numbers. Only
-``_loglikelihood_tokens`` differs; generation and perplexities are ``hf``'s own.
+A drop-in for ``hf`` in multiple-choice tasks: the same arguments, the same numbers. Only the
+log-probabilities' way differs; generation and perplexities are ``hf``'s own.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from rm_value_tasks.models.common.harness import HarnessHF, Request
 from rm_value_tasks.models.prefix.check import Report, supports
 from rm_value_tasks.models.prefix.forward import SharedPrefixEngine
 from rm_value_tasks.models.prefix.packing import group_by_prefix
 
 __all__ = ["SharedPrefixLM"]
 
-Request = tuple[tuple[str, str] | None, list[int], list[int]]
 Answer = tuple[float, bool]
 
 _CPU_OVERHEAD, _GPU_OVERHEAD = 64, 1024
@@ -34,7 +33,7 @@ _CHECKED = 6
 eval_logger = logging.getLogger("lm_eval.models.hf_shared_prefix")
 
 
-class SharedPrefixLM(HFLM):
+class SharedPrefixLM(HarnessHF):
     """``hf`` for multiple-choice tasks at the cost of the answers' own tokens.
 
     Args:
@@ -53,7 +52,7 @@ class SharedPrefixLM(HFLM):
         self._engine: SharedPrefixEngine | None = None
         self._head: _Head | None = None
 
-    def _loglikelihood_tokens(
+    def score_tokens(
         self,
         requests: list[Request],
         disable_tqdm: bool = False,
@@ -61,7 +60,7 @@ class SharedPrefixLM(HFLM):
     ) -> list[Answer]:
         """Return (log-probability, is greedy) of each request, in order."""
         if not self._shares or self.backend != "causal" or override_bs is not None:
-            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            return super().score_tokens(requests, disable_tqdm, override_bs)
         groups = self._groups(requests)
         answers: list[Answer | None] = [None] * len(requests)
         if groups and self._ready(requests, groups):
@@ -79,7 +78,7 @@ class SharedPrefixLM(HFLM):
                     progress.update(len(group.members))
         rest = [index for index, answer in enumerate(answers) if answer is None]
         if rest:
-            ordinary = super()._loglikelihood_tokens([requests[i] for i in rest], disable_tqdm)
+            ordinary = super().score_tokens([requests[i] for i in rest], disable_tqdm)
             for index, answer in zip(rest, ordinary, strict=True):
                 answers[index] = answer
         return [answer for answer in answers if answer is not None]
@@ -167,7 +166,7 @@ class SharedPrefixLM(HFLM):
         # The backbone is right; now the head, against hf's own log-probabilities.
         few = group.first(_CHECKED)
         anonymous: list[Request] = [(None, *requests[member][1:]) for member in few.members]
-        ordinary = super()._loglikelihood_tokens(anonymous, disable_tqdm=True, override_bs=1)
+        ordinary = super().score_tokens(anonymous, disable_tqdm=True, override_bs=1)
         worst = max(
             abs(one - other) / (1 + abs(other))
             for (one, _), (other, _) in zip(self._score(few), ordinary, strict=True)

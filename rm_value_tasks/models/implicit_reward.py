@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -19,13 +19,13 @@ from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.answer_log_probabilities import AnswerLM
 from rm_value_tasks.models.common.arguments import kept_arguments
 from rm_value_tasks.models.common.conversation import Conversation
+from rm_value_tasks.models.common.harness import FromArguments, set_processes
 from rm_value_tasks.models.common.refusals import (
     refuse_non_finite,
     refuse_single_answers,
-    refuse_tasks,
     short,
 )
-from rm_value_tasks.models.common.score_cache import OneSettingCache
+from rm_value_tasks.models.common.reward_model import RewardsOnly
 from rm_value_tasks.scores import Reward
 from rm_value_tasks.scores.log_ratios import log_ratio, mwlr
 
@@ -50,7 +50,7 @@ _CHUNK = 16384
 """Requests scored by both models before their rewards go to lm-eval's cache."""
 
 
-class ImplicitRewardLM(OneSettingCache, LM):
+class ImplicitRewardLM(RewardsOnly, FromArguments, LM):
     """The reward ``beta * (log p_A - log p_B)`` of an answer, or its mixture-weighted form.
 
     Args:
@@ -69,6 +69,14 @@ class ImplicitRewardLM(OneSettingCache, LM):
     Raises:
         ModelError: if an argument means nothing or contradicts another.
     """
+
+    kind = "an implicit reward"
+    ARGUMENTS = ("chat_template", "shared_prefix")
+
+    @classmethod
+    def passes_on(cls) -> bool:
+        """Say that arguments which are not ours go to the two models."""
+        return True
 
     def __init__(
         self,
@@ -109,8 +117,7 @@ class ImplicitRewardLM(OneSettingCache, LM):
         self._infos: dict[str, dict[str, Any]] = {}
         if reference is not None and not self._sequential:
             self.reference = AnswerLM(**self._second)
-        self._rank, self._world_size = self.policy.rank, self.policy.world_size
-        self._device = self.policy.device
+        set_processes(self, self.policy)
 
     def loglikelihood(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -245,16 +252,6 @@ class ImplicitRewardLM(OneSettingCache, LM):
     def barrier(self) -> None:
         """Wait for all data-parallel ranks."""
         self.policy.barrier()
-
-    def loglikelihood_rolling(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> NoReturn:
-        """Refuse: a reward has no perplexity."""
-        refuse_tasks(requests, "an implicit reward", "perplexities")
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
-        """Refuse: a reward writes nothing."""
-        refuse_tasks(requests, "an implicit reward", "generated text")
 
     def cache_settings(self) -> dict[str, Any]:
         """Return what the rewards depend on, of both models."""

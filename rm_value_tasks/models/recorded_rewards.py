@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,8 @@ from lm_eval.api.model import LM
 
 from rm_value_tasks.errors import DataError, ModelError
 from rm_value_tasks.models.common.conversation import Conversation, messages_of
-from rm_value_tasks.models.common.refusals import refuse_tasks
-from rm_value_tasks.models.common.score_cache import OneSettingCache
+from rm_value_tasks.models.common.harness import FromArguments
+from rm_value_tasks.models.common.reward_model import RewardsOnly
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.scores import Reward, log_probability_tables
 from rm_value_tasks.scores.log_probability_tables import LogProbabilities
@@ -109,7 +109,7 @@ class _TokenScores:
         return float(self._of(self._ids[prompt]).get(answer, default))
 
 
-class RecordedRewards(OneSettingCache, LM):
+class RecordedRewards(RewardsOnly, FromArguments, LM):
     """Answers ``loglikelihood`` requests from a file of recorded scores.
 
     Args:
@@ -121,6 +121,8 @@ class RecordedRewards(OneSettingCache, LM):
         max_batch_size: likewise.
         device: likewise.
     """
+
+    kind = "a file of rewards"
 
     def __init__(
         self, path: str, *, batch_size: Any = None, max_batch_size: Any = None, device: Any = None
@@ -185,16 +187,6 @@ class RecordedRewards(OneSettingCache, LM):
             lead = "".join(f"{turn['role']}: {turn['content']}\n" for turn in before)
             plain = self._of_tokens and not isinstance(context, Conversation)
             yield lead + question["content"], continuation if plain else answer["content"]
-
-    def loglikelihood_rolling(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> NoReturn:
-        """Refuse: there is no perplexity in a file of rewards."""
-        refuse_tasks(requests, "a file of rewards", "perplexities")
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
-        """Refuse: there is no generated text in a file of rewards."""
-        refuse_tasks(requests, "a file of rewards", "generated text")
 
     def cache_settings(self) -> dict[str, Any]:
         """Return the file's hash and what its scores are."""

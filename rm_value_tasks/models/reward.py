@@ -8,190 +8,123 @@ highest reward wins.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn
+from dataclasses import fields
+from typing import Any
 
 import torch
 import transformers
-from lm_eval.api.instance import Instance
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import Collator
-from tqdm import tqdm
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.arguments import (
-    kept_arguments,
-    numbers,
-    refuse_misspelt,
-    resolve_token,
-    resolve_tokens,
-)
-from rm_value_tasks.models.common.conversation import ChatEncoder, Conversation, Encoder, Tokens
-from rm_value_tasks.models.common.hf_setup import join_accelerate, use_chat_template
-from rm_value_tasks.models.common.refusals import (
-    refuse_long,
-    refuse_non_finite,
-    refuse_single_answers,
-    refuse_tasks,
-)
-from rm_value_tasks.models.common.score_cache import OneSettingCache
+from rm_value_tasks.models.common.arguments import RewardArguments, kept_arguments
+from rm_value_tasks.models.common.conversation import Conversation, Encoder, Tokens
+from rm_value_tasks.models.common.harness import HarnessHF
+from rm_value_tasks.models.common.reward_model import Receive, RewardModel
 from rm_value_tasks.models.common.sentence_pairs import PairEncoder
 from rm_value_tasks.models.loading import checkpoints, readouts
-from rm_value_tasks.models.loading.families import by_name, detect
-from rm_value_tasks.models.loading.specification import appended_ids, make_plan
+from rm_value_tasks.models.loading.specification import Specification, specify
 from rm_value_tasks.models.prefix.block_attention import input_device
 from rm_value_tasks.models.prefix.sharing import Sharing
-from rm_value_tasks.scores import Reward
 
 __all__ = ["RewardLM"]
 
 
-class RewardLM(OneSettingCache, HFLM):
+class RewardLM(RewardModel, HarnessHF):
     """Any reward model that ``transformers`` loads; takes every argument of ``hf``.
 
     Args:
         pretrained: folder, hub id or loaded model, as for ``hf``.
-        readout: ``auto``, or one of ``readouts.READOUTS``.
-        attribute: the output's attribute for ``readout=attribute``.
-        label: which of a classifier's labels is the reward.
-        weights: for ``readout=weighted``; ``0.3;0.74;0.46`` on the command line.
-        token_id: for ``readout=lm_logit``, the vocabulary id whose logit is the reward; two,
-            ``648;387``, for the probability of the first against the second.
-        append_token: a token, or its id, to end every conversation with.
-        step_token: a token, or its id, that ends a step; the reward is read at the last one.
-        head_dtype: ``float32``, or ``model`` for the head as it was trained.
-        bos: ``one``, or ``paper`` for a doubled BOS (see ``ChatEncoder``).
-        chat_template: a Jinja file, for a tokenizer that has none or the wrong one.
-        shared_prefix: whether to run each prompt once for all its answers.
-        engine: ``hf``, or ``vllm`` for a ``VLLMRewardLM`` in this object's place.
-        **kwargs: ``hf``'s own: ``revision``, ``dtype``, ``parallelize``, ``peft``, ...
+        engine: ``hf``; lm_eval's ``engine=vllm`` makes a ``VLLMRewardLM`` (see
+            ``create_from_arg_obj``).
+        **kwargs: ``RewardArguments``'s, and ``hf``'s own: ``revision``, ``dtype``,
+            ``parallelize``, ``peft``, ...
 
     Raises:
         ModelError: if the checkpoint is no reward model of the named kind, or its
             conversations cannot be rendered.
     """
 
-    def __new__(cls, *args: Any, engine: str = "hf", **kwargs: Any) -> Any:
-        """Make room for this class's object, or make the whole one of another engine."""
-        if engine == "vllm":
+    ARGUMENTS = tuple(each.name for each in fields(RewardArguments))
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Make the model of lm_eval's arguments; another engine's with ``engine=``."""
+        if arg_dict.get("engine") == "vllm":
             from rm_value_tasks.models.reward_vllm import VLLMRewardLM
 
-            return VLLMRewardLM(*args, **kwargs)
-        if engine != "hf":
-            raise ModelError(f"engine={engine!r} is neither 'hf' nor 'vllm'.")
-        return super().__new__(cls)
+            others = {key: value for key, value in arg_dict.items() if key != "engine"}
+            return VLLMRewardLM.create_from_arg_obj(others, additional_config)
+        return super().create_from_arg_obj(arg_dict, additional_config)
 
-    def __init__(
-        self,
-        pretrained: Any,
-        *,
-        readout: str = "auto",
-        attribute: str = "score",
-        label: int | None = None,
-        weights: str | float | Sequence[float] | None = None,
-        token_id: str | int = 0,
-        append_token: str | int | None = None,
-        step_token: str | int | None = None,
-        head_dtype: str = "float32",
-        bos: str = "one",
-        chat_template: str | None = None,
-        shared_prefix: bool = True,
-        engine: str = "hf",
-        **kwargs: Any,
-    ) -> None:
-        refuse_misspelt(kwargs)
-        if readout not in ("auto", *readouts.READOUTS):
+    def __init__(self, pretrained: Any, *, engine: str = "hf", **kwargs: Any) -> None:
+        if engine != "hf":
             raise ModelError(
-                f"readout={readout!r} is none of auto, {', '.join(readouts.READOUTS)}."
+                f"engine={engine!r} is neither 'hf' nor 'vllm'."
+                if engine != "vllm"
+                else "engine=vllm is another class in Python: rm_value_tasks.models.reward_vllm."
+                "VLLMRewardLM."
             )
-        self._readout_name = readout
-        self.family = by_name("sequence classifier")
+        self._arguments, kwargs = RewardArguments.take(kwargs)
         self._sizing_alone = False
         super().__init__(pretrained, **kwargs)
-        join_accelerate(self)
-        use_chat_template(self, chat_template)
-        if not self.tokenizer.chat_template and self.family.template:
-            self.tokenizer.chat_template = self.family.template
+        self.join_accelerate()
         if not isinstance(pretrained, str):
-            self.family = detect(self.config.to_dict(), ())
-            if self._readout_name == "auto":
-                self._readout_name = self.family.readout or "pooled"
-        reading: dict[str, Any] = {
-            "attribute": attribute,
-            "label": label,
-            "weights": numbers(weights) or self.family.weights,
-            "token_ids": resolve_tokens(token_id, self.tokenizer),
-            "head_dtype": head_dtype,
-        }
-        self.readout = readouts.build(_underlying(self.model), self._readout_name, **reading)
+            config = self.config.to_dict()
+            self.specification = Specification.of_loaded(config, self._arguments)
+        self.specification.choose_template(self.tokenizer)
+        reading = self.specification.reading(self.tokenizer)
+        self.readout = readouts.build(
+            _underlying(self.model), self.specification.readout, **reading
+        )
         self._made_with, self._reading = {"pretrained": pretrained, **kwargs}, reading
-        self.encoder = self._make_encoder(bos, append_token, step_token)
+        self.encoder: Encoder = self.specification.encoder(
+            self.tokenizer,
+            self.config,
+            self.chat_template_args,
+            whole=isinstance(self.readout, readouts.ModelReadout),
+        )
         self._sharing = Sharing(
             self.readout,
             self._input_device,
-            enabled=shared_prefix,
+            enabled=self._arguments.shared_prefix,
             measure=self.batch_size == "auto",
         )
 
-    def _get_config(self, pretrained: str, **kwargs: Any) -> None:
-        try:
-            super()._get_config(pretrained, **kwargs)
-        except OSError as error:
-            raise ModelError(
-                f"no model {pretrained!r}: there is no such folder with a config.json here, and "
-                "neither hub nor cache gives it; check the path, or the name and your access."
-            ) from error
-        except ValueError as error:
-            if "trust_remote_code" not in str(error):
-                raise
-            raise ModelError(
-                f"{pretrained!r} has a config that only the code that it brings along can read; "
-                "read that code, then give trust_remote_code=True."
-            ) from error
+    @property
+    def longest(self) -> int:  # type: ignore[override]
+        """The most tokens that a conversation may have."""
+        return self.max_length
 
-    def _get_backend(self, config: Any, **kwargs: Any) -> None:
-        # HFLM tells causal from seq2seq models here; a reward model only ever reads.
+    def choose_backend(self, config: Any, **kwargs: Any) -> None:
+        """Take the causal one always: a reward model only ever reads."""
         self.backend = "causal"
 
-    def _create_model(self, pretrained: str, **kwargs: Any) -> None:
+    def load_weights(self, pretrained: str, **kwargs: Any) -> None:
+        """Load the checkpoint as its specification says, refusing a random head."""
         where = {key: kwargs[key] for key in ("revision", "subfolder") if kwargs.get(key)}
-        plan = make_plan(
+        self.specification = specify(
             pretrained,
             self.config.to_dict(),
-            self._readout_name,
+            self._arguments,
             trust_remote_code=bool(kwargs.get("trust_remote_code")),
             **where,
         )
-        self.family, self._readout_name = plan.family, plan.readout
         adapter = kwargs.get("peft")
         labels = checkpoints.adapter_labels(adapter) if adapter else None
         if labels is not None:
             kwargs["num_labels"] = labels
         self.AUTO_MODEL_CLASS = checkpoints.CheckedLoader(
-            plan.readout,
-            plan.files.read(plan.head),
+            self.specification,
             adapter_head=labels is not None,
             native=self.config.model_type in transformers.CONFIG_MAPPING,
-            key_mapping=plan.key_mapping,
         )
-        super()._create_model(pretrained, **kwargs)
+        super().load_weights(pretrained, **kwargs)
         if adapter:
-            checkpoints.refuse_lost_adapter_weights(adapter, pretrained, self._model)
-
-    def _make_encoder(self, bos: str, append: str | int | None, step: str | int | None) -> Encoder:
-        whole = isinstance(self.readout, readouts.ModelReadout)
-        if whole and not self.tokenizer.chat_template:
-            return PairEncoder(self.tokenizer)
-        step = self.family.step or None if step is None else step
-        return ChatEncoder(
-            self.tokenizer,
-            bos=bos,
-            template_args=self.chat_template_args,
-            closed=whole and not self.family.code,
-            append=appended_ids(append, self.family, self.config, self.tokenizer),
-            step=None if step is None else resolve_token(step, self.tokenizer, "step_token"),
-        )
+            checkpoints.refuse_lost_adapter_weights(adapter, pretrained, self.model)
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
@@ -202,31 +135,19 @@ class RewardLM(OneSettingCache, HFLM):
         text = super().apply_chat_template(chat_history, add_generation_prompt)
         return Conversation(text, chat_history)
 
-    def loglikelihood(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> list[tuple[float, bool]]:
-        """Return ``(reward, False)`` for each request, in order.
-
-        Raises:
-            ModelError: if a document has a single answer (a reward alone means nothing), an
-                input is too long, or a reward is NaN or infinite.
-        """
-        refuse_single_answers(requests, resumed=self.cache_hook.dbdict is not None)
-        pairs = [request.args for request in requests]
-        tokens = self.encoder.encode(pairs)
-        refuse_long(pairs, [len(encoded["input_ids"]) for encoded in tokens], self.max_length)
-        results: list[Any] = [None] * len(requests)
-        with tqdm(
-            total=len(tokens), disable=disable_tqdm or self.rank != 0, desc="Scoring rewards"
-        ) as progress:
-            for members, rewards in self._score(tokens):
-                for index, reward in zip(members, rewards, strict=True):
-                    refuse_non_finite(pairs[index], reward)
-                    results[index] = (Reward(reward), False)
-                    # As they come in, so that lm-eval's cache keeps them if a run is stopped.
-                    self.cache_hook.add_partial("loglikelihood", pairs[index], results[index])
-                progress.update(len(members))
-        return results
+    def score(self, tokens: Sequence[Tokens], receive: Receive) -> None:
+        """Score conversations: first the groups that share a prefix, then the rest."""
+        groups, rest = self._sharing.groups([encoded["input_ids"] for encoded in tokens])
+        for group in groups:
+            suffixes = [tokens[i]["input_ids"][len(group.prefix) :] for i in group.members]
+            with self._autocast():
+                rewards = self._sharing.score(group.prefix, suffixes)
+            if rewards is None:
+                rest += group.members
+            else:
+                receive(group.members, rewards)
+        for members, rewards in self.score_batched(tokens, rest):
+            receive(members, rewards)
 
     def score_suffixes(
         self, prefix: Sequence[int], suffixes: Sequence[Sequence[int]]
@@ -247,25 +168,12 @@ class RewardLM(OneSettingCache, HFLM):
         """Return the rewards of whole conversations given as token ids, in order."""
         tokens: list[Tokens] = [{"input_ids": list(sequence)} for sequence in sequences]
         rewards = [math.nan] * len(tokens)
-        for members, values in self._score_batched(tokens, range(len(tokens))):
+        for members, values in self.score_batched(tokens, range(len(tokens))):
             for index, value in zip(members, values, strict=True):
                 rewards[index] = value
         return rewards
 
-    def _score(self, tokens: Sequence[Tokens]) -> Iterator[tuple[list[int], list[float]]]:
-        """Yield (indices, rewards): first the groups that share a prefix, then the rest."""
-        groups, rest = self._sharing.groups([encoded["input_ids"] for encoded in tokens])
-        for group in groups:
-            suffixes = [tokens[i]["input_ids"][len(group.prefix) :] for i in group.members]
-            with self._autocast():
-                rewards = self._sharing.score(group.prefix, suffixes)
-            if rewards is None:
-                rest += group.members
-            else:
-                yield group.members, rewards
-        yield from self._score_batched(tokens, rest)
-
-    def _score_batched(
+    def score_batched(
         self, tokens: Sequence[Tokens], members: Sequence[int]
     ) -> Iterator[tuple[list[int], list[float]]]:
         """Score whole conversations in right-padded batches, longest first."""
@@ -274,7 +182,7 @@ class RewardLM(OneSettingCache, HFLM):
         auto = self.batch_size == "auto"
         self.batch_sizes: dict[int, int] = {}
         batches = order.get_batched(
-            n=0 if auto else self.batch_size, batch_fn=self._batch_scheduler if auto else None
+            n=0 if auto else self.batch_size, batch_fn=self.batch_scheduler if auto else None
         )
         for batch in batches:
             for part in self._split(batch):
@@ -323,11 +231,12 @@ class RewardLM(OneSettingCache, HFLM):
             enabled=self.mixed_precision_dtype is not None,
         )
 
-    def _detect_batch_size(self, requests: Any = None, pos: int = 0) -> int:
+    def find_batch_size(self, requests: Any = None, pos: int = 0) -> int:
+        """Return the largest batch that fits this process."""
         # HFLM gathers over the processes here; ours need not all have batches to size.
         self._sizing_alone = True
         try:
-            return super()._detect_batch_size(requests, pos)
+            return super().find_batch_size(requests, pos)
         finally:
             self._sizing_alone = False
 
@@ -335,19 +244,9 @@ class RewardLM(OneSettingCache, HFLM):
         """Gather a tensor over the processes, except while each sizes its own batches."""
         return tensor.reshape(-1) if self._sizing_alone else super().all_gather(tensor)
 
-    def _model_call(self, inps: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        # HFLM's search for the largest batch calls this.
-        return self._forward({"input_ids": inps, "attention_mask": torch.ones_like(inps)})[:, None]
-
-    def loglikelihood_rolling(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> NoReturn:
-        """Refuse: a reward model has no perplexity."""
-        refuse_tasks(requests, "a reward model", "perplexities")
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
-        """Refuse: a reward model writes nothing."""
-        refuse_tasks(requests, "a reward model", "generated text")
+    def forward_of_size(self, ids: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """Return the rewards of a batch without padding, (B, 1)."""
+        return self._forward({"input_ids": ids, "attention_mask": torch.ones_like(ids)})[:, None]
 
     def cache_settings(self) -> dict[str, Any]:
         """Return all that the rewards depend on; sharing and batches change none."""
@@ -365,7 +264,7 @@ class RewardLM(OneSettingCache, HFLM):
             **super().get_model_info(),
             **self.encoder.describe(),
             "score_kind": "reward",
-            "family": self.family.name,
+            "family": self.specification.family.name,
             "readout": self.readout.name,
             "head_dtype": getattr(self.readout, "head_dtype", "model"),
             "shared_prefix": self._sharing.describe(),

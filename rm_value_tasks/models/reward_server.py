@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.serving.engine import EngineRewardLM, Receive
+from rm_value_tasks.models.serving.engine import EngineRewardLM, ReceiveRows
 from rm_value_tasks.models.serving.protocols import BACKENDS, BadAnswer, make_backend, root_of
 from rm_value_tasks.models.serving.raw_outputs import Row
 
@@ -105,6 +105,14 @@ class ServerRewardLM(EngineRewardLM):
         self._version = self._ask_version()
         self.check_activation()
 
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Make the model of lm_eval's arguments, refusing keys among them."""
+        _refuse_secrets(arg_dict)
+        return super().create_from_arg_obj(arg_dict, additional_config)
+
     def _card(self, model: str | None) -> dict[str, Any]:
         """Return what ``/v1/models`` says of the served model; nothing if it is not there."""
         answer = self._server.get("/v1/models")
@@ -124,7 +132,7 @@ class ServerRewardLM(EngineRewardLM):
                 return answer["version"]
         return None
 
-    def _run(self, tokens: Sequence[Sequence[int]], receive: Receive) -> None:
+    def _run(self, tokens: Sequence[Sequence[int]], receive: ReceiveRows) -> None:
         # In the order of the requests, so that answers to one prompt follow each other and
         # the server's prefix cache holds.
         size = self._batch_size
@@ -211,7 +219,7 @@ def _key(name: str | None) -> str | None:
     return key
 
 
-def _refuse_secrets(arguments: dict[str, Any]) -> None:
+def _refuse_secrets(arguments: Mapping[str, Any]) -> None:
     if given := [name for name in _SECRETS if name in arguments]:
         raise ModelError(
             f"{given[0]}= would be written into lm-eval's results; put the key in the environment "

@@ -1,4 +1,6 @@
-"""``--model reward`` with ``engine=vllm``: a reward model inside vLLM, in this process.
+"""``--model reward-vllm``: a reward model inside vLLM, in this process.
+
+``--model reward`` with ``engine=vllm`` makes it too.
 
 Written from vLLM's documented interface (release 0.33): ``LLM(runner="pooling")``,
 ``PoolerConfig(task="classify", use_activation=False)`` and ``LLM.encode``.
@@ -6,24 +8,21 @@ Written from vLLM's documented interface (release 0.33): ``LLM(runner="pooling")
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
-import transformers
-
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.arguments import kept_arguments
-from rm_value_tasks.models.loading.specification import make_plan
-from rm_value_tasks.models.serving.engine import EngineRewardLM, Receive
+from rm_value_tasks.models.common.arguments import READING, RewardArguments, kept_arguments
+from rm_value_tasks.models.loading.specification import specify_for_vllm
+from rm_value_tasks.models.serving.engine import EngineRewardLM, ReceiveRows
 from rm_value_tasks.models.serving.raw_outputs import Row
 
 __all__ = ["VLLMRewardLM"]
 
 _CHUNK = 1024
 """Conversations handed over at once: vLLM batches by itself, lm-eval's cache gets the rest."""
-
-_READOUTS = ("auto", "pooled", "weighted")
-_HF_ONLY = ("attribute", "head_dtype", "shared_prefix", "peft", "parallelize", "max_length")
 
 
 class VLLMRewardLM(EngineRewardLM):
@@ -34,19 +33,15 @@ class VLLMRewardLM(EngineRewardLM):
         tokenizer: its tokenizer, if another.
         revision: of both.
         trust_remote_code: whether to run their own code.
-        readout: ``pooled`` or ``weighted``: what vLLM can give; ``auto`` refuses families that
-            are read in another way.
         batch_size: taken because lm-eval passes it; vLLM batches by itself.
         max_batch_size: likewise.
         device: likewise.
-        bos: see ``EngineRewardLM``, as for the next five.
-        chat_template: see ``EngineRewardLM``.
-        chat_template_args: see ``EngineRewardLM``.
-        enable_thinking: see ``EngineRewardLM``.
-        label: see ``EngineRewardLM``.
-        weights: see ``EngineRewardLM``.
-        **engine_args: ``vllm.LLM``'s own: ``tensor_parallel_size``, ``dtype``,
-            ``max_model_len``, ``gpu_memory_utilization``, ``quantization``, ...
+        chat_template_args: passed to the chat template.
+        enable_thinking: likewise, by lm-eval's name.
+        **kwargs: ``RewardArguments`` as far as an engine can honour them (``readout`` is
+            ``pooled`` or ``weighted``, ``auto`` refuses families that are read in another way),
+            and ``vllm.LLM``'s own: ``tensor_parallel_size``, ``dtype``, ``max_model_len``,
+            ``gpu_memory_utilization``, ``quantization``, ...
 
     Raises:
         ModelError: if vLLM is not installed, the outputs are not raw, or an option does
@@ -55,6 +50,8 @@ class VLLMRewardLM(EngineRewardLM):
 
     engine = "vllm"
 
+    ARGUMENTS = tuple(each.name for each in fields(RewardArguments))
+
     def __init__(
         self,
         pretrained: str,
@@ -62,37 +59,31 @@ class VLLMRewardLM(EngineRewardLM):
         tokenizer: str | None = None,
         revision: str = "main",
         trust_remote_code: bool = False,
-        readout: str = "auto",
         batch_size: Any = None,
         max_batch_size: Any = None,
         device: Any = None,
-        bos: str = "one",
-        chat_template: str | None = None,
         chat_template_args: Any = None,
         enable_thinking: bool | None = None,
-        label: int | None = None,
-        weights: str | Sequence[float] | None = None,
-        **engine_args: Any,
+        **kwargs: Any,
     ) -> None:
-        _refuse_hf_options(readout, engine_args)
+        arguments, engine_args = RewardArguments.take(kwargs)
+        specify_for_vllm(
+            pretrained, arguments, engine_args, revision=revision, trusted=trust_remote_code
+        )
         vllm = _vllm()
-        if readout == "auto":
-            _refuse_other_families(pretrained, revision, trust_remote_code)
         super().__init__(
             tokenizer or pretrained,
             revision=revision,
             trust_remote_code=trust_remote_code,
-            bos=bos,
-            chat_template=chat_template,
             chat_template_args=chat_template_args,
             enable_thinking=enable_thinking,
-            label=label,
-            weights=weights,
+            **{name: getattr(arguments, name) for name in READING},
         )
         self._params = vllm.PoolingParams
         self._version = getattr(vllm, "__version__", None)
         self._made_with = {"pretrained": pretrained, "revision": revision, **engine_args}
-        self._llm = vllm.LLM(
+        self._llm = _made(
+            vllm.LLM,
             model=pretrained,
             tokenizer=tokenizer or pretrained,
             revision=revision,
@@ -105,7 +96,12 @@ class VLLMRewardLM(EngineRewardLM):
         self.max_length = int(self._llm.llm_engine.model_config.max_model_len)
         self.check_activation()
 
-    def _run(self, tokens: Sequence[Sequence[int]], receive: Receive) -> None:
+    @classmethod
+    def passes_on(cls) -> bool:
+        """Say that arguments which are not ours go to vLLM."""
+        return True
+
+    def _run(self, tokens: Sequence[Sequence[int]], receive: ReceiveRows) -> None:
         for start in range(0, len(tokens), _CHUNK):
             members = range(start, min(start + _CHUNK, len(tokens)))
             receive(members, self._encode([tokens[i] for i in members], activation=False))
@@ -143,18 +139,16 @@ class VLLMRewardLM(EngineRewardLM):
         return {**super().get_model_info(), "engine_version": self._version}
 
 
-def _refuse_other_families(name: str, revision: str, trust_remote_code: bool) -> None:
-    """Refuse what vLLM would not read as this package does: heads and code of a model's own."""
-    config, _ = transformers.PreTrainedConfig.get_config_dict(name, revision=revision)
-    plan = make_plan(
-        name, config, trust_remote_code=trust_remote_code, download=False, revision=revision
-    )
-    if plan.readout != "pooled" or plan.family.code or plan.family.append:
+def _made(llm: Any, **kwargs: Any) -> Any:
+    try:
+        return llm(**kwargs)
+    except TypeError as error:
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None:
+            raise
         raise ModelError(
-            f"{name!r} is of the family {plan.family.name}, which is read by "
-            f"readout={plan.readout}, but engine=vllm gives a plain sequence classifier's outputs; "
-            "leave engine= out."
-        )
+            f"there is no argument {unknown[1]}=: neither this package nor vLLM takes it."
+        ) from error
 
 
 def _vllm() -> Any:
@@ -167,14 +161,3 @@ def _vllm() -> Any:
             "(pip install vllm, on a machine that it supports), or leave engine= out."
         ) from error
     return vllm
-
-
-def _refuse_hf_options(readout: str, engine_args: dict[str, Any]) -> None:
-    given = [name for name in _HF_ONLY if name in engine_args]
-    if readout not in _READOUTS:
-        given = [f"readout={readout}"]
-    if given:
-        raise ModelError(
-            f"{given[0]} does not go with engine=vllm, which gives a sequence classifier's own "
-            "outputs (for the longest input: max_model_len=); leave it out, or engine=vllm."
-        )

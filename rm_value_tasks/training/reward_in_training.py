@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from rm_value_tasks.models.common.hf_setup import join_accelerate
 from rm_value_tasks.models.loading.readouts import ModelReadout, one_logit
 from rm_value_tasks.models.prefix.sharing import Sharing
 from rm_value_tasks.models.reward import RewardLM
@@ -43,7 +42,7 @@ class InTrainingRewardLM(RewardLM):
             self._sharing = Sharing(self.readout, self.device, enabled=False, measure=False)
         elif trainer.accelerator.num_processes > 1:
             self.accelerator = trainer.accelerator
-            join_accelerate(self)
+            self.join_accelerate()
 
     def release(self) -> None:
         """Give back what a forward pass gathers of a sharded model, as training's end of one does.

@@ -112,5 +112,5 @@ def _rows(model: Any) -> int:
 
 def _next(lm: AnswerLM, ids: list[int]) -> torch.Tensor:
     """Return the log-probabilities (rows,) of what follows, on the CPU."""
-    logits = lm._model_call(torch.tensor([ids], device=lm.device))[0, -1]
+    logits = lm.forward_of_size(torch.tensor([ids], device=lm.device))[0, -1]
     return torch.log_softmax(logits, dim=-1, dtype=lm.softmax_dtype).float().cpu()

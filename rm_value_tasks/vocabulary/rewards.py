@@ -85,7 +85,7 @@ def _score(lm: RewardLM, around: tuple[Tokens, Tokens], ids: Sequence[int]) -> l
     answers = [{**{key: after[key][:1] for key in after}, "input_ids": [token]} for token in ids]
     whole = [{key: [*before[key], *each[key], *after[key]] for key in before} for each in answers]
     rewards = [math.nan] * len(whole)
-    for members, values in lm._score_batched(whole, range(len(whole))):
+    for members, values in lm.score_batched(whole, range(len(whole))):
         for index, value in zip(members, values, strict=True):
             rewards[index] = value
     return rewards

@@ -11,10 +11,13 @@ import pytest
 import torch
 import transformers
 from click.testing import CliRunner
+from lm_eval.api.instance import Instance
 from safetensors.torch import save_file
 
 from rm_value_tasks.cli import cli, main
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.arguments import READOUTS
+from rm_value_tasks.models.loading import doctor as doctor_module
 from rm_value_tasks.models.loading.families import FAMILIES
 from rm_value_tasks.models.reward import RewardLM
 from tests import hub, tiny, tiny_families
@@ -156,9 +159,75 @@ def test_arguments_of_the_template_count(checkpoint, tmp_path):
     assert "False:" in doctor(checkpoint("llama"), "--model-args", arguments)[1]["example"]
 
 
-def test_another_engine_is_said_not_to_be_looked_at(checkpoint):
-    code, rows = doctor(checkpoint("llama"), "--model-args", "engine=vllm")
-    assert (code, "engine=hf" in rows["note"]) == (0, True)
+def test_another_engine_is_looked_at_as_far_as_it_can_be_without_it(
+    checkpoint, tmp_path, monkeypatch
+):
+    folder, case = checkpoint("llama"), BUILDERS["INF-ORM"](tmp_path)
+    monkeypatch.setattr(doctor_module, "find_spec", lambda _: None)
+    assert "needs vLLM" in doctor(folder, "--model-args", "engine=vllm")[1]["refused"]
+    monkeypatch.setattr(doctor_module, "find_spec", lambda _: "a vLLM")
+    code, rows = doctor(folder, "--model-args", "engine=vllm")
+    assert (code, "vLLM was not started" in rows["note"]) == (0, True)
+    for model, arguments, message in (
+        (folder, "engine=vllm,head_dtype=model", "head_dtype does not go with"),
+        (folder, "engine=vllm,max_length=9", "max_length does not go with"),
+        (folder, "engine=tgi", "neither 'hf' nor 'vllm'"),
+        (case.folder, "engine=vllm", "read by readout=position"),
+    ):
+        code, rows = doctor(model, "--model-args", arguments)
+        assert (code, message in rows["refused"]) == (2, True)
+
+
+def models_of_every_reader(folder):
+    """Folders by the way that they are read."""
+    found = {
+        "one label": tiny.save(folder / "one", "llama"),
+        "two labels": tiny.save(folder / "two", "llama", num_labels=2),
+        "language model": tiny.save(
+            folder / "lm", "llama", tiny.build("llama", transformers.AutoModelForCausalLM)
+        ),
+    }
+    for name in ("sentence pair", "INF-ORM", "process reward", "token classifier"):
+        builder = next(each for each in BUILDERS if each.startswith(name))
+        found[name] = BUILDERS[builder](folder / name.replace(" ", "-")).folder
+    return found
+
+
+TRIALS = [
+    "",
+    *(f"readout={name}" for name in READOUTS),
+    "label=0", "label=1", "label=7", "label=first", "weights=1", "weights=1;2", "weights=a",
+    "readout=weighted,weights=1", "readout=position,weights=0.5;1", "readout=process,label=2",
+    "attribute=score", "attribute=logits", "readout=attribute,attribute=logits",
+    "token_id=4", "readout=lm_logit,token_id=4", "readout=lm_logit,token_id=4;5;6",
+    "readout=lm_logit,token_id=99999", "readout=lm_logit,token_id=zz zz",
+    "append_token=zz zz", "append_token=3", "step_token=a b", "step_token=5",
+    "bos=paper", "bos=papre", "head_dtype=model", "head_dtype=float16",
+    "max_length=9", "max_length=200", "max_length=no", "shared_prefix=False", "shared_prefix=yes",
+    "chat_template=nowhere.jinja", "engine=tgi", "engin=vllm", "readot=pooled", "labels=1",
+]  # fmt: skip
+
+
+def test_it_says_what_the_model_does_in_every_trial(tmp_path):
+    disagree = []
+    for name, folder in models_of_every_reader(tmp_path).items():
+        for trial in TRIALS:
+            code, rows = doctor(folder, *(["--model-args", trial] if trial else []))
+            try:
+                model = RewardLM.create_from_arg_string(
+                    f"pretrained={folder}" + (f",{trial}" if trial else ""), {"device": "cpu"}
+                )
+                requests = [
+                    Instance("loglikelihood", {}, (QUESTION, answer), index, ("task", 0, 1))
+                    for index, answer in enumerate((" freedom", " love"))
+                ]
+                model.loglikelihood(requests, disable_tqdm=True)
+                runs, said = True, ""
+            except ModelError as error:
+                runs, said = False, str(error)
+            if runs != (code == 0):
+                disagree.append((name, trial, rows.get("refused"), said))
+    assert not disagree
 
 
 def test_no_model_and_an_adapter_end_in_a_sentence(tmp_path, capsys, monkeypatch):
@@ -181,7 +250,7 @@ def test_the_command_that_it_prints_is_lm_evals(checkpoint, tmp_path):
     assert words[:4] == ["lm_eval", "--model", "reward", "--model_args"]
     assert words[5:] == ["--tasks", "value_bias", "--batch_size", "8", "--device", "cpu"]
     model = RewardLM.create_from_arg_string(words[4], {"device": "cpu"})
-    assert model.family.name == "sequence classifier"
+    assert model.specification.family.name == "sequence classifier"
     assert rows["example"] == repr(
         model.tokenizer.decode(model.encoder.encode([(QUESTION, " freedom")])[0]["input_ids"])
     )

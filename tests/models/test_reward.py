@@ -8,7 +8,9 @@ import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
+from lm_eval.api.registry import get_model
 
+from rm_value_tasks._autoload import MODELS
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.reward import RewardLM
 from rm_value_tasks.prompts import PROMPTS
@@ -450,3 +452,22 @@ def test_a_path_that_leads_nowhere_is_said_to(tmp_path):
 def test_a_misspelt_argument_is_refused_before_anything_is_loaded():
     with pytest.raises(ModelError, match="no argument readot=; did you mean readout="):
         RewardLM("nowhere", readot="pooled", device="cpu")
+
+
+def test_arguments_that_lm_eval_has_options_for_may_be_given_as_the_models(checkpoint):
+    for name in ("reward", "hf-shared-prefix", "implicit-reward"):
+        reference = ",reference=none" if name == "implicit-reward" else ""
+        given = f"pretrained={checkpoint('llama')},device=cpu,batch_size=3{reference}"
+        model = get_model(name).create_from_arg_string(given, {"device": "cuda:0", "batch_size": 1})
+        assert str(model.device) == "cpu"
+        assert getattr(model, "policy", model).batch_size == 3
+
+
+@pytest.mark.parametrize("name", [*MODELS])
+def test_no_model_takes_an_argument_in_silence(name, checkpoint):
+    needed = {"recorded-rewards": "path=x", "reward-server": "base_url=http://localhost:1"}
+    given = needed.get(name, f"pretrained={checkpoint('llama')}")
+    given += ",reference=none" if name == "implicit-reward" else ""
+    wrong = "nonsense" if name != "reward-vllm" else "weigths"
+    with pytest.raises(ModelError, match=f"there is no argument {wrong}="):
+        get_model(name).create_from_arg_string(f"{given},{wrong}=1", {"device": "cpu"})

@@ -17,7 +17,7 @@ from rm_value_tasks.models.reward import RewardLM
 from rm_value_tasks.models.reward_server import ServerRewardLM
 from rm_value_tasks.models.serving import client
 from rm_value_tasks.models.serving.protocols import BadAnswer, make_backend, root_of
-from rm_value_tasks.models.serving.raw_outputs import PROBES, reduction, refuse_activated
+from rm_value_tasks.models.serving.raw_outputs import PROBES, refuse_activated
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.scores import Reward
 from tests import tiny
@@ -246,8 +246,8 @@ def test_several_labels_need_a_choice(tmp_path):
             rewards(connect(server, folder, weights="1;2"))
         with pytest.raises(ModelError, match="label=5 is none of the model's 3"):
             rewards(connect(server, folder, label=5))
-    with pytest.raises(ModelError, match="exclude each other"):
-        reduction(1, [0.5])
+        with pytest.raises(ModelError, match="exclude each other"):
+            connect(server, folder, label=1, weights="0.5")
 
 
 def test_long_input_is_refused_before_it_is_sent(checkpoint):

@@ -39,6 +39,8 @@ class StandInLLM:
     made: list[dict] = []
 
     def __init__(self, model, *, runner, pooler_config, **engine_args):
+        if "nonsense" in engine_args:  # as vLLM's EngineArgs
+            raise TypeError("EngineArgs() got an unexpected keyword argument 'nonsense'")
         assert runner == "pooling"
         assert pooler_config == StandInPoolerConfig("classify", use_activation=False)
         self.made.append(engine_args)
@@ -105,23 +107,21 @@ def test_a_weighted_sum_of_labels(tmp_path, vllm):
     folder = str(tiny.save(tmp_path, "llama", num_labels=3))
     arguments = {"readout": "weighted", "weights": "1;0;-0.5"}
     expected = rewards(RewardLM(folder, device="cpu", batch_size=16, **arguments))
-    assert rewards(RewardLM(folder, engine="vllm", **arguments)) == pytest.approx(
-        expected, abs=1e-5
-    )
+    assert rewards(VLLMRewardLM(folder, **arguments)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_outputs_that_cannot_be_used_are_refused(checkpoint, vllm):
     folder = str(checkpoint("llama"))
     vllm.always_activated = True
     with pytest.raises(ModelError, match="same with and without its activation"):
-        RewardLM(folder, engine="vllm")
+        VLLMRewardLM(folder)
     vllm.always_activated = False
     vllm.spoil = staticmethod(lambda outputs: outputs[:-1])
     with pytest.raises(ModelError, match="3 outputs to 4 conversations"):
-        RewardLM(folder, engine="vllm")
+        VLLMRewardLM(folder)
     vllm.spoil = staticmethod(lambda outputs: outputs[::-1])
     with pytest.raises(ModelError, match="or read other tokens"):
-        RewardLM(folder, engine="vllm")
+        VLLMRewardLM(folder)
 
     def per_token(outputs):
         for output in outputs:
@@ -130,31 +130,50 @@ def test_outputs_that_cannot_be_used_are_refused(checkpoint, vllm):
 
     vllm.spoil = staticmethod(per_token)
     with pytest.raises(ModelError, match=r"outputs of shape \[7, 1\]"):
-        RewardLM(folder, engine="vllm")
+        VLLMRewardLM(folder)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"engine": "tgi"}, "'tgi' is neither 'hf' nor 'vllm'"),
-        ({"engine": "vllm", "readout": "attribute"}, "readout=attribute does not go with"),
-        ({"engine": "vllm", "head_dtype": "model"}, "head_dtype does not go with"),
+        ("engine=tgi", "'tgi' is neither 'hf' nor 'vllm'"),
+        ("engine=vllm,readout=attribute", "readout=attribute does not go with"),
+        ("engine=vllm,head_dtype=model", "head_dtype does not go with"),
+        ("engine=vllm,shared_prefix=False", "shared_prefix does not go with"),
+        ("engine=vllm,max_length=9", "max_length does not go with"),
+        ("engine=vllm,weigths=1", "did you mean weights="),
+        ("engine=vllm,nonsense=1", "no argument nonsense="),
+        ("engin=vllm", "did you mean engine="),
     ],
 )
 def test_options_of_another_engine_are_refused(checkpoint, vllm, arguments, message):
     with pytest.raises(ModelError, match=message):
-        RewardLM(str(checkpoint("llama")), **arguments)
+        get_model("reward").create_from_arg_string(
+            f"pretrained={checkpoint('llama')},{arguments}", {"device": "cpu"}
+        )
+
+
+def test_both_names_make_the_same_model_and_python_names_the_class(checkpoint, vllm):
+    folder = str(checkpoint("llama"))
+    both = [
+        get_model(name).create_from_arg_string(f"pretrained={folder}{engine}", {"device": "cpu"})
+        for name, engine in (("reward", ",engine=vllm"), ("reward-vllm", ""))
+    ]
+    assert rewards(both[0]) == rewards(both[1])
+    assert both[0].get_model_info() == both[1].get_model_info()
+    with pytest.raises(ModelError, match="VLLMRewardLM"):
+        RewardLM(folder, engine="vllm")
 
 
 @pytest.mark.parametrize("family", ["INF-ORM", "value head (TRL, sharded)", "URM"])
 def test_families_that_vllm_would_read_otherwise_are_refused(tmp_path, vllm, family):
     case = BUILDERS[family](tmp_path)
     with pytest.raises(ModelError, match=f"of the family {family.partition(' (')[0]}.*engine="):
-        RewardLM(str(case.folder), engine="vllm", trust_remote_code=True)
+        VLLMRewardLM(str(case.folder), trust_remote_code=True)
     assert not vllm.made
 
 
 def test_where_vllm_is_absent_one_sentence_says_so(checkpoint, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ModelError, match="engine=vllm needs vLLM, which cannot be imported here"):
-        RewardLM(str(checkpoint("llama")), engine="vllm")
+        VLLMRewardLM(str(checkpoint("llama")))

@@ -207,7 +207,7 @@ def test_a_stopped_run_goes_on_with_the_prompts_that_are_missing(model, tmp_path
     folder = model("llama")
     expected = scored(folder, tmp_path / "whole").store.merged.read_bytes()
     calls = []
-    forward = AnswerLM._model_call
+    forward = AnswerLM.forward_of_size
 
     def stop(self, *args, **kwargs):
         calls.append(args)
@@ -215,7 +215,7 @@ def test_a_stopped_run_goes_on_with_the_prompts_that_are_missing(model, tmp_path
             raise KeyboardInterrupt
         return forward(self, *args, **kwargs)
 
-    monkeypatch.setattr(AnswerLM, "_model_call", stop)
+    monkeypatch.setattr(AnswerLM, "forward_of_size", stop)
     with pytest.raises(KeyboardInterrupt):
         scored(folder, tmp_path / "out")
     assert not (tmp_path / "out" / "tokens.parquet").exists()
@@ -280,7 +280,7 @@ def test_a_log_probability_that_is_no_number_is_refused_and_not_saved(tmp_path):
         (["--model", "hf", "--wide", "x.txt"], "neither .csv nor .parquet"),
         (["--model", "hf", "--model-args", "pretrained={},whole_response=True"], "no argument of"),
         (["--model", "implicit-reward"], "give pretrained=A,reference=B"),
-        (["--model", "hf", "--model-args", "pretrained={}/no"], "cannot be loaded as a language"),
+        (["--model", "hf", "--model-args", "pretrained={}/no"], "there is no such folder"),
     ],
 )
 def test_a_command_that_cannot_run_says_why(model, tmp_path, arguments, message):

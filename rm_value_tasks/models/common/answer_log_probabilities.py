@@ -17,8 +17,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.utils_hf import clear_torch_cache
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.chat_templates import use_chat_template
 from rm_value_tasks.models.common.conversation import Conversation, Message
-from rm_value_tasks.models.common.hf_setup import join_accelerate, use_chat_template
 from rm_value_tasks.models.common.refusals import short
 from rm_value_tasks.models.hf_shared_prefix import SharedPrefixLM
 
@@ -52,14 +52,14 @@ class AnswerLM(SharedPrefixLM):
         **kwargs: Any,
     ) -> None:
         super().__init__(pretrained, softmax_dtype=softmax_dtype, **kwargs)
-        join_accelerate(self)
-        use_chat_template(self, chat_template)
+        self.join_accelerate()
+        use_chat_template(self.tokenizer, chat_template)
         self._whole_response = whole_response
 
     def release(self) -> None:
         """Free the weights; what else lm-eval asks of a model stays."""
-        self._max_length = self.max_length
-        self._model = self._engine = self._head = self.pretrained = None
+        self.drop_model()
+        self._engine = self._head = None
         clear_torch_cache()
 
     def render(self, messages: Sequence[Message]) -> Conversation:
@@ -131,7 +131,8 @@ class AnswerLM(SharedPrefixLM):
             "attn_implementation": getattr(self.config, "_attn_implementation", None),
         }
 
-    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    def split_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Tokenize a context and its continuation, the context's last newline apart."""
         # A newline never merges with the word behind it; other white space at the end of a
         # context does, and lm-eval's own split keeps such words as the model knows them.
         newline = isinstance(context, Conversation) and context.endswith("\n")
@@ -140,9 +141,10 @@ class AnswerLM(SharedPrefixLM):
             whole = self.tok_encode(context + continuation)
             if whole[: len(before)] == before:
                 return before, whole[len(before) :]
-        return super()._encode_pair(str(context), continuation)
+        return super().split_pair(str(context), continuation)
 
-    def _loglikelihood_tokens(self, requests: list[Any], *args: Any, **kwargs: Any) -> Any:
+    def score_tokens(self, requests: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """Return (log-probability, is greedy) of each request, refusing what would be truncated."""
         for pair, context, continuation in requests:
             length = len(context) + len(continuation) - 1  # the last token is only predicted
             if pair is not None and self.backend == "causal" and length > self.max_length:
@@ -151,7 +153,7 @@ class AnswerLM(SharedPrefixLM):
                     f"but {self._name} takes {self.max_length}; a truncated prompt has other "
                     "probabilities, so leave the task out or raise max_length=."
                 )
-        return super()._loglikelihood_tokens(requests, *args, **kwargs)
+        return super().score_tokens(requests, *args, **kwargs)
 
     @property
     def _name(self) -> str:

@@ -2,31 +2,170 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.harness import refuse_unknown
 
-__all__ = ["kept_arguments", "numbers", "refuse_misspelt", "resolve_token", "resolve_tokens"]
+__all__ = [
+    "READING",
+    "READOUTS",
+    "RewardArguments",
+    "kept_arguments",
+    "numbers",
+    "refuse_with_engine",
+    "resolve_token",
+    "resolve_tokens",
+]
 
-_OWN = (
-    "append_token",
+READOUTS = (
+    "pooled",
+    "weighted",
     "attribute",
-    "chat_template",
-    "head_dtype",
-    "label",
-    "readout",
-    "shared_prefix",
-    "step_token",
-    "token_id",
-    "weights",
+    "position",
+    "process",
+    "first_output",
+    "lm_logit",
 )
-"""What ``--model reward`` takes beside the arguments of lm-eval's ``hf``."""
+
+_OF_READOUTS: dict[str, tuple[str, ...]] = {
+    "attribute": ("attribute",),
+    "label": ("pooled", "position", "process", "first_output"),
+    "weights": ("weighted", "pooled", "position", "first_output"),
+    "token_id": ("lm_logit",),
+}
+"""Arguments that only some readouts look at."""
+_OF_CHATS = ("bos", "append_token", "step_token")
+"""Arguments that only conversations with a chat template have a place for."""
+READING = ("bos", "chat_template", "label", "readout", "weights")
+"""Arguments that a serving engine can honour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardArguments:
+    """What ``--model reward`` takes beside the arguments of lm-eval's ``hf``.
+
+    Attributes:
+        readout: ``auto``, or one of ``READOUTS``.
+        attribute: the output's attribute for ``readout=attribute``.
+        label: which of a classifier's labels is the reward.
+        weights: for ``readout=weighted``; ``0.3;0.74;0.46`` on the command line.
+        token_id: for ``readout=lm_logit``, the vocabulary id whose logit is the reward; two,
+            ``648;387``, for the probability of the first against the second.
+        append_token: a token, or its id, to end every conversation with.
+        step_token: a token, or its id, that ends a step; the reward is read at the last one.
+        head_dtype: ``float32``, or ``model`` for the head as it was trained.
+        bos: ``one``, or ``paper`` for a doubled BOS (see ``ChatEncoder``).
+        chat_template: a Jinja file, for a tokenizer that has none or the wrong one.
+        shared_prefix: whether to run each prompt once for all its answers.
+
+    Raises:
+        ModelError: if a value means nothing.
+    """
+
+    readout: str = "auto"
+    attribute: str = "score"
+    label: int | None = None
+    weights: str | float | Sequence[float] | None = None
+    token_id: str | int = 0
+    append_token: str | int | None = None
+    step_token: str | int | None = None
+    head_dtype: str = "float32"
+    bos: str = "one"
+    chat_template: str | None = None
+    shared_prefix: bool = True
+
+    def __post_init__(self) -> None:
+        if self.readout not in ("auto", *READOUTS):
+            raise ModelError(f"readout={self.readout!r} is none of auto, {', '.join(READOUTS)}.")
+        if self.head_dtype not in ("float32", "model"):
+            raise ModelError(f"head_dtype={self.head_dtype!r} is neither 'float32' nor 'model'.")
+        if self.bos not in ("one", "paper"):
+            raise ModelError(f"bos={self.bos!r} is neither 'one' nor 'paper'.")
+        if self.label is not None and type(self.label) is not int:
+            raise ModelError(f"label={self.label!r} is no number of a label; the first is 0.")
+        if self.label is not None and self.weights is not None:
+            raise ModelError("label= and weights= exclude each other; give one of them.")
+        if type(self.shared_prefix) is not bool:
+            raise ModelError(f"shared_prefix={self.shared_prefix!r} is neither True nor False.")
+        object.__setattr__(self, "weights", numbers(self.weights))
+
+    @classmethod
+    def take(cls, given: Mapping[str, Any]) -> tuple[RewardArguments, dict[str, Any]]:
+        """Take ours out of ``given``; the rest belongs to ``hf`` or the model.
+
+        Raises:
+            ModelError: if a name is nearly ours, or a value means nothing.
+        """
+        own = {each.name for each in fields(cls)}
+        refuse_unknown(given, own | {"engine"}, others=True)
+        most = given.get("max_length")
+        if most is not None and (type(most) is not int or most < 1):
+            raise ModelError(f"max_length={most!r} is no number of tokens.")
+        ours = cls(**{name: value for name, value in given.items() if name in own})
+        return ours, {name: value for name, value in given.items() if name not in own}
+
+    @property
+    def changed(self) -> list[str]:
+        """The arguments that have another value than by default."""
+        return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+
+    def refuse_for_readout(self, readout: str) -> None:
+        """Refuse arguments that a readout does not look at.
+
+        Raises:
+            ModelError: naming the first.
+        """
+        if readout == "weighted" and not self.weights:
+            raise ModelError("readout=weighted needs weights=W1;W2;..., one for each label.")
+        for name in self.changed:
+            if readout not in _OF_READOUTS.get(name, (readout,)):
+                raise ModelError(
+                    f"{name}= has no meaning for readout={readout}, only for "
+                    f"{', '.join(_OF_READOUTS[name])}; leave it out, or name its readout=."
+                )
+
+    def refuse_for_pairs(self) -> None:
+        """Refuse arguments that a question and answer without a chat template have no place for.
+
+        Raises:
+            ModelError: naming the first.
+        """
+        if given := [name for name in _OF_CHATS if name in self.changed]:
+            raise ModelError(
+                f"{given[0]}= has no meaning for a model that reads question and answer as a "
+                "sentence pair; leave it out, or give its chat template as "
+                "chat_template=FILE.jinja."
+            )
+
+    def refuse_for_engine(self, engine: str) -> None:
+        """Refuse arguments that a serving engine cannot honour.
+
+        Raises:
+            ModelError: naming the first.
+        """
+        wrong = [name for name in self.changed if name not in READING]
+        if self.readout not in ("auto", "pooled", "weighted"):
+            wrong = [f"readout={self.readout}"]
+        if wrong:
+            refuse_with_engine(wrong[0], engine)
+
+
+def refuse_with_engine(argument: str, engine: str) -> None:
+    """Refuse an argument that a serving engine cannot honour.
+
+    Raises:
+        ModelError: always.
+    """
+    raise ModelError(
+        f"{argument} does not go with engine={engine}, which gives a sequence classifier's own "
+        f"outputs (for the longest input: max_model_len=); leave it out, or engine={engine}."
+    )
+
 
 _MACHINE = {
     "batch_size",
@@ -48,19 +187,6 @@ def kept_arguments(model_args: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in sorted(model_args.items())
         if key not in _MACHINE | _SECRET
     }
-
-
-def refuse_misspelt(given: Iterable[str]) -> None:
-    """Refuse names that nearly are ours; any other may be the model's own argument.
-
-    Raises:
-        ModelError: naming the argument that was meant.
-    """
-    known = {*_OWN, *inspect.signature(HFLM.__init__).parameters}
-    for name in given:
-        close = difflib.get_close_matches(name, _OWN, n=1, cutoff=0.8)
-        if close and name not in known:
-            raise ModelError(f"there is no argument {name}=; did you mean {close[0]}=?")
 
 
 def numbers(weights: str | float | Sequence[float] | None) -> list[float] | None:

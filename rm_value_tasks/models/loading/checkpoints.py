@@ -13,6 +13,7 @@ import transformers
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.loading.heads import build_head
+from rm_value_tasks.models.loading.specification import Specification
 
 __all__ = ["CheckedLoader", "adapter_labels", "refuse_lost_adapter_weights"]
 
@@ -24,34 +25,20 @@ class CheckedLoader:
     logs a report; scores from such a head look like scores.
 
     Args:
-        readout: the readout's name.
-        head: the tensors of a head that the model's class does not know.
+        specification: how the checkpoint is read.
         adapter_head: whether a PEFT adapter brings the head.
-        native: whether ``transformers`` itself has the model below such a head.
-        key_mapping: for ``from_pretrained``.
+        native: whether ``transformers`` itself has the model below a rebuilt head.
     """
 
     def __init__(
-        self,
-        readout: str,
-        head: Mapping[str, torch.Tensor],
-        *,
-        adapter_head: bool,
-        native: bool = True,
-        key_mapping: Mapping[str, str] | None = None,
+        self, specification: Specification, *, adapter_head: bool = False, native: bool = True
     ) -> None:
+        files = specification.files
+        self._head = files.read(specification.head) if files else {}
+        self._class = specification.auto_class
+        self._key_mapping = specification.key_mapping
         self._native = native
-        self._key_mapping = key_mapping
-        self._head = head
         self._adapter_head = adapter_head
-        self._class: Any = transformers.AutoModelForSequenceClassification
-        if readout in ("position", "process"):
-            token_heads = transformers.AutoModelForTokenClassification
-            self._class = transformers.AutoModel if head else token_heads
-        elif readout == "first_output":
-            self._class = transformers.AutoModel
-        elif readout == "lm_logit":
-            self._class = transformers.AutoModelForCausalLM
 
     def from_pretrained(self, name: str, **kwargs: Any) -> transformers.PreTrainedModel:
         """Load ``name`` as lm-eval asks.

@@ -5,20 +5,28 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from transformers.utils import cached_file
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.arguments import numbers, refuse_misspelt, resolve_token
-from rm_value_tasks.models.common.conversation import ChatEncoder, Encoder
-from rm_value_tasks.models.common.sentence_pairs import PairEncoder
+from rm_value_tasks.models.common.arguments import RewardArguments
+from rm_value_tasks.models.common.conversation import Encoder
+from rm_value_tasks.models.common.harness import hf_arguments, longest_input
+from rm_value_tasks.models.common.refusals import refuse_long
+from rm_value_tasks.models.loading.checkpoints import adapter_labels
 from rm_value_tasks.models.loading.families import Family, detect
-from rm_value_tasks.models.loading.readouts import READOUTS, reduction, shares_prefixes
-from rm_value_tasks.models.loading.specification import Plan, appended_ids, make_plan
+from rm_value_tasks.models.loading.readouts import ModelReadout, shares_prefixes
+from rm_value_tasks.models.loading.skeleton import make_skeleton, misfits, readout_of
+from rm_value_tasks.models.loading.specification import (
+    Specification,
+    specify,
+    specify_for_vllm,
+)
+from rm_value_tasks.prompts import PROMPTS
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -60,41 +68,97 @@ class Diagnosis:
 def diagnose(model: str, arguments: Mapping[str, Any]) -> Diagnosis:
     """Say what ``--model reward`` would do, loading no weights.
 
+    Executes what the model executes before and after its weights are loaded; what only running
+    can tell is among the notes.
+
     Args:
         model: a folder or a repository on the hub.
         arguments: arguments of ``--model reward``.
 
     Raises:
-        ModelError: if the model has no config that can be read, or an argument is misspelt.
+        ModelError: if the model has no config that can be read.
     """
-    refuse_misspelt(arguments)
     where = {key: arguments[key] for key in ("revision", "subfolder") if arguments.get(key)}
     if Path(model).is_file():
         raise ModelError(f"{model!r} is a file; give the folder that holds it, or a hub id.")
     config = _config(model, where)
-    readout = arguments.get("readout", "auto")
-    trusted = bool(arguments.get("trust_remote_code"))
-    if readout not in ("auto", *READOUTS):
-        raise ModelError(f"readout={readout!r} is none of auto, {', '.join(READOUTS)}.")
     found = Diagnosis(model, detect(config, (), model), command=_command(model, arguments))
-    if arguments.get("engine", "hf") != "hf":
-        found.notes.append("of another engine nothing is known here: this is what engine=hf does")
     try:
-        plan = make_plan(model, config, readout, trust_remote_code=trusted, download=False, **where)
+        ours, others = RewardArguments.take(arguments)
+        engine = others.pop("engine", "hf")
+        if engine not in ("hf", "vllm"):
+            raise ModelError(f"engine={engine!r} is neither 'hf' nor 'vllm'.")
+        trusted = bool(others.get("trust_remote_code"))
+        if engine == "vllm":
+            given = {key: others[key] for key in others if key not in _FLAGS}
+            revision = str(others.get("revision", "main"))
+            specification = specify_for_vllm(model, ours, given, revision=revision, trusted=trusted)
+        else:
+            specification = specify(
+                model, config, ours, trust_remote_code=trusted, download=False, **where
+            )
     except ModelError as error:
         found.refusals.append(str(error))
         return found
-    found.family, found.readout = plan.family, plan.readout
+    found.family, found.readout = specification.family, specification.readout
     try:
-        full = transformers.AutoConfig.from_pretrained(model, trust_remote_code=trusted, **where)
-        skeleton = _skeleton(plan, full, trusted)
-        _check_head(found, plan, skeleton, arguments)
-        _check_options(plan, full, arguments)
-        _read_tokenizer(found, plan, full, skeleton, arguments, where)
-    except (ModelError, OSError, ValueError, KeyError, ImportError, AttributeError) as error:
+        _look(found, specification, others, engine)
+    except (
+        AttributeError, ImportError, KeyError, ModelError, OSError, RuntimeError, ValueError,
+    ) as error:  # fmt: skip
         reason = str(error).strip().partition("\n")[0]
         found.refusals.append(reason if isinstance(error, ModelError) else f"{reason}.")
     return found
+
+
+def _look(
+    found: Diagnosis, specification: Specification, others: Mapping[str, Any], engine: str
+) -> None:
+    """Do what the model does, with a skeleton in place of its weights."""
+    where = {key: others[key] for key in ("revision", "subfolder") if others.get(key)}
+    trusted = bool(others.get("trust_remote_code"))
+    config = transformers.AutoConfig.from_pretrained(
+        found.model, trust_remote_code=trusted, **where
+    )
+    adapter = others.get("peft")
+    if adapter and Path(adapter).is_dir():
+        labels = adapter_labels(adapter)
+        config.num_labels = config.num_labels if labels is None else labels
+    elif adapter:
+        found.notes.append("the adapter was not looked at; it may bring the head")
+    skeleton = make_skeleton(specification, config, trusted)
+    if not adapter:
+        _check_head(found, specification, skeleton)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(
+        others.get("tokenizer") or found.model, trust_remote_code=trusted, **where
+    )
+    source = specification.choose_template(tokenizer)
+    readout: Any = None
+    if not adapter or Path(adapter).is_dir():
+        readout = readout_of(specification, skeleton, tokenizer, config)
+    shares = skeleton is not None and shares_prefixes(skeleton, specification.readout)
+    if engine != "hf":
+        _check_engine(found)
+    elif not specification.arguments.shared_prefix:
+        found.shared_prefix = "switched off"
+    else:
+        found.shared_prefix = _ON if shares else "off; the readout needs the whole model"
+    whole = specification.readout in _WHOLE and not shares
+    if isinstance(readout, str):
+        found.notes.append(readout)
+    elif readout is not None:
+        whole = isinstance(readout, ModelReadout)
+    encoder = specification.encoder(
+        tokenizer, config, _template_args(others), whole=whole and engine == "hf"
+    )
+    _render(found, encoder, tokenizer, source)
+    _check_length(encoder, longest_input(config, tokenizer, others.get("max_length")))
+    known = hf_arguments() | {"engine"}
+    if engine == "hf" and (unknown := sorted(set(others) - known)):
+        found.notes.append(
+            f"{', '.join(unknown)}= goes to the model's own class; whether it takes it is known "
+            "only when it loads"
+        )
 
 
 def _config(model: str, where: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,55 +178,13 @@ def _config(model: str, where: Mapping[str, Any]) -> dict[str, Any]:
     return dict(config)
 
 
-def _skeleton(plan: Plan, config: Any, trusted: bool) -> Any:
-    """Return the model without weights; None where its own code would make it."""
-    if plan.family.code or plan.readout == "first_output" or plan.readout == "attribute":
-        return None
-    auto: Any = transformers.AutoModelForSequenceClassification
-    if plan.readout in ("position", "process"):
-        token_heads = transformers.AutoModelForTokenClassification
-        auto = transformers.AutoModel if plan.head else token_heads
-    elif plan.readout == "lm_logit":
-        auto = transformers.AutoModelForCausalLM
-    own = getattr(config, "auto_map", None) or {}
-    if trusted and not plan.head and auto.__name__ in own:
-        return None
-    with torch.device("meta"):
-        return auto.from_config(config)
-
-
-def _misfits(skeleton: Any, names: set[str]) -> tuple[list[str], list[str]]:
-    """Return the head's tensors that a checkpoint lacks, and its own without a place."""
-    keys = set(skeleton.state_dict())
-    base = skeleton.base_model_prefix + "."
-    keys -= set(getattr(skeleton, "all_tied_weights_keys", None) or ())
-    missing = sorted(key for key in keys - names if not key.startswith(base))
-    if not any(key.startswith(base) for key in names):  # saved without its head's class
-        return missing, []
-    places = {key.partition(".")[0] for key in keys} | {"lm_head"}
-    return missing, sorted(key for key in names if key.partition(".")[0] not in places)
-
-
-def _check_options(plan: Plan, config: Any, arguments: Mapping[str, Any]) -> None:
-    """Refuse what ``readouts.build`` would."""
-    weights = numbers(arguments.get("weights")) or plan.family.weights
-    reduce = reduction(plan.readout, arguments.get("label"), weights)
-    native = not (plan.family.code or plan.head or arguments.get("peft"))
-    if plan.readout in ("pooled", "weighted") and native:
-        reduce(torch.zeros(1, config.num_labels))
-    if (dtype := arguments.get("head_dtype", "float32")) not in ("float32", "model"):
-        raise ModelError(f"head_dtype={dtype!r} is neither 'float32' nor 'model'.")
-
-
-def _check_head(found: Diagnosis, plan: Plan, skeleton: Any, arguments: Mapping[str, Any]) -> None:
-    if arguments.get("peft"):
-        found.notes.append("the adapter was not looked at; it may bring the head")
-        return
-    if not plan.files.files:
+def _check_head(found: Diagnosis, specification: Specification, skeleton: Any) -> None:
+    files = specification.files.files if specification.files else {}
+    if not files:
         found.notes.append("the names of its weights are not known here, so its head was not seen")
         return
-    if skeleton is not None and not plan.head:
-        missing, unused = _misfits(skeleton, set(plan.files.files))
+    if skeleton is not None and not specification.head:
+        missing, unused = misfits(skeleton, set(files))
         if missing:
             raise ModelError(
                 f"the checkpoint {found.model!r} has no {missing[0]}, so its reward head would be "
@@ -176,43 +198,21 @@ def _check_head(found: Diagnosis, plan: Plan, skeleton: Any, arguments: Mapping[
                 f"use ({', '.join(unused[:3])}), so its scores would not be its own; load it with "
                 "its own code (trust_remote_code=True) or name the right readout=."
             )
-    if plan.readout in ("position", "process"):
-        head = ", ".join(sorted({key.rpartition(".")[0] for key in plan.head}))
+    if specification.readout in ("position", "process"):
+        head = ", ".join(sorted({key.rpartition(".")[0] for key in specification.head}))
         found.notes.append(f"head rebuilt from {head}" if head else "head of the token classifier")
 
 
-def _read_tokenizer(
-    found: Diagnosis,
-    plan: Plan,
-    config: Any,
-    skeleton: Any,
-    arguments: Mapping[str, Any],
-    where: Mapping[str, Any],
-) -> None:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(
-        arguments.get("tokenizer") or found.model,
-        trust_remote_code=bool(arguments.get("trust_remote_code")),
-        **where,
-    )
-    source = "the tokenizer's"
-    if path := arguments.get("chat_template"):
-        try:
-            tokenizer.chat_template = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ModelError(
-                f"chat_template={path!r} cannot be read ({error.strerror})."
-            ) from error
-        source = path
-    elif not tokenizer.chat_template and plan.family.template:
-        tokenizer.chat_template = plan.family.template
-        source = f"the model card's of {plan.family.name}, as the tokenizer has none"
-    shares = skeleton is not None and shares_prefixes(skeleton, plan.readout)
-    found.shared_prefix = _ON if shares else "off; the readout needs the whole model"
-    if arguments.get("shared_prefix") is False:
-        found.shared_prefix = "switched off"
-    encoder = _encoder(
-        plan, config, tokenizer, arguments, whole=plan.readout in _WHOLE and not shares
-    )
+def _check_engine(found: Diagnosis) -> None:
+    if find_spec("vllm") is None:
+        raise ModelError(
+            "engine=vllm needs vLLM, which cannot be imported here; install it (pip install "
+            "vllm, on a machine that it supports), or leave engine= out."
+        )
+    found.notes.append("vLLM was not started: whether its outputs are raw is known when it runs")
+
+
+def _render(found: Diagnosis, encoder: Encoder, tokenizer: Any, source: str) -> None:
     (tokens,) = encoder.encode([_EXAMPLE])
     told = encoder.describe()
     if told["encoding"] == "chat":
@@ -224,20 +224,9 @@ def _read_tokenizer(
     found.example = str(tokenizer.decode(tokens["input_ids"]))
 
 
-def _encoder(
-    plan: Plan, config: Any, tokenizer: Any, arguments: Mapping[str, Any], *, whole: bool
-) -> Encoder:
-    if whole and not tokenizer.chat_template:
-        return PairEncoder(tokenizer)
-    step = arguments.get("step_token", plan.family.step or None)
-    return ChatEncoder(
-        tokenizer,
-        bos=arguments.get("bos", "one"),
-        template_args=_template_args(arguments),
-        closed=whole and not plan.family.code,
-        append=appended_ids(arguments.get("append_token"), plan.family, config, tokenizer),
-        step=None if step is None else resolve_token(step, tokenizer, "step_token"),
-    )
+def _check_length(encoder: Encoder, most: int) -> None:
+    pairs = [(prompt.text, _EXAMPLE[1]) for prompt in PROMPTS]
+    refuse_long(pairs, [len(tokens["input_ids"]) for tokens in encoder.encode(pairs)], most)
 
 
 def _template_args(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,94 +1,252 @@
-"""What ``--model reward`` will do with a checkpoint, decided before weights are loaded."""
+"""How a checkpoint is read, decided before its weights are loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import transformers
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.arguments import resolve_token
+from rm_value_tasks.models.common.arguments import (
+    RewardArguments,
+    refuse_with_engine,
+    resolve_token,
+    resolve_tokens,
+)
+from rm_value_tasks.models.common.chat_templates import use_chat_template
+from rm_value_tasks.models.common.conversation import ChatEncoder, Encoder
+from rm_value_tasks.models.common.sentence_pairs import PairEncoder
+from rm_value_tasks.models.loading import readouts
 from rm_value_tasks.models.loading.families import CHAIN_HEADS, Family, detect
 from rm_value_tasks.models.loading.weight_files import WeightFiles
 
-__all__ = ["Plan", "appended_ids", "make_plan"]
+__all__ = ["Specification", "specify", "specify_for_vllm"]
+
+_HF_ONLY = ("peft", "parallelize", "max_length")
+"""Arguments of ``hf`` that vLLM has no like of."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a checkpoint is read.
+class Specification:
+    """How a checkpoint is read: what ``--model reward`` executes and ``doctor`` tells.
 
     Attributes:
         family: the family that it looks like.
         readout: the readout's name.
+        arguments: what the user says of the reading.
         head: names of the tensors of a head that has to be rebuilt; empty where the model's
             class has it.
-        files: the checkpoint's tensors.
+        files: the checkpoint's tensors; None for a model that is loaded already.
     """
 
     family: Family
     readout: str
-    head: tuple[str, ...]
-    files: WeightFiles
+    arguments: RewardArguments
+    head: tuple[str, ...] = ()
+    files: WeightFiles | None = None
+
+    @classmethod
+    def of_loaded(cls, config: Mapping[str, Any], arguments: RewardArguments) -> Specification:
+        """Return how a model that is loaded already is read, by its config alone.
+
+        Raises:
+            ModelError: if an argument has no meaning for the readout.
+        """
+        family = detect(config, ())
+        chosen = family.readout if arguments.readout == "auto" else arguments.readout
+        return cls(family, chosen or "pooled", arguments).checked()
+
+    def checked(self) -> Specification:
+        """Return this, or refuse arguments that contradict it.
+
+        Raises:
+            ModelError: naming the argument.
+        """
+        self.arguments.refuse_for_readout(self.readout)
+        readouts.reduction(self.readout, self.arguments.label, self.weights)
+        return self
 
     @property
     def key_mapping(self) -> dict[str, str] | None:
         """How tensors must be renamed for the model below the head to take them."""
-        if self.head and self.files.starts_with("transformer.layers."):  # Starling-RM-34B
-            return {r"^transformer\.": ""}
+        if self.head and self.files and self.files.starts_with("transformer.layers."):
+            return {r"^transformer\.": ""}  # Starling-RM-34B
         return None
 
+    @property
+    def weights(self) -> Sequence[float]:
+        """The user's weights of the labels, or the family's."""
+        given: Any = self.arguments.weights  # RewardArguments has made them numbers
+        return given or self.family.weights
 
-def make_plan(
+    @property
+    def auto_class(self) -> Any:
+        """The auto class of ``transformers`` that makes the model."""
+        if self.readout in ("position", "process"):
+            token_heads = transformers.AutoModelForTokenClassification
+            return transformers.AutoModel if self.head else token_heads
+        if self.readout == "first_output":
+            return transformers.AutoModel
+        if self.readout == "lm_logit":
+            return transformers.AutoModelForCausalLM
+        return transformers.AutoModelForSequenceClassification
+
+    def reading(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+        """Return the options of ``readouts.build``.
+
+        Raises:
+            ModelError: if ``token_id=`` names no token.
+        """
+        return {
+            "attribute": self.arguments.attribute,
+            "label": self.arguments.label,
+            "weights": self.weights,
+            "token_ids": resolve_tokens(self.arguments.token_id, tokenizer),
+            "head_dtype": self.arguments.head_dtype,
+        }
+
+    def choose_template(self, tokenizer: PreTrainedTokenizerBase) -> str:
+        """Give the tokenizer the chat template that counts; return where it comes from.
+
+        Raises:
+            ModelError: if the user's file cannot be read.
+        """
+        path = self.arguments.chat_template
+        use_chat_template(tokenizer, path)
+        if path is None and not tokenizer.chat_template and self.family.template:
+            tokenizer.chat_template = self.family.template
+            return f"the model card's of {self.family.name}, as the tokenizer has none"
+        return path or "the tokenizer's"
+
+    def encoder(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        config: Any,
+        template_args: Mapping[str, Any],
+        *,
+        whole: bool,
+    ) -> Encoder:
+        """Return what turns requests into tokens.
+
+        Args:
+            tokenizer: as ``choose_template`` left it.
+            config: the model's ``transformers`` config.
+            template_args: passed to the chat template.
+            whole: whether the readout runs the whole classifier.
+
+        Raises:
+            ModelError: if conversations cannot be rendered, or an argument does not fit.
+        """
+        given = self.arguments
+        if whole and not tokenizer.chat_template:
+            given.refuse_for_pairs()
+            return PairEncoder(tokenizer)
+        step = self.family.step or None if given.step_token is None else given.step_token
+        return ChatEncoder(
+            tokenizer,
+            bos=given.bos,
+            template_args=template_args,
+            closed=whole and not self.family.code,
+            append=appended_ids(given.append_token, self.family, config, tokenizer),
+            step=None if step is None else resolve_token(step, tokenizer, "step_token"),
+        )
+
+
+def specify(
     name: str,
     config: Mapping[str, Any],
-    readout: str = "auto",
+    arguments: RewardArguments,
     *,
+    engine: str = "hf",
     trust_remote_code: bool = False,
     download: bool = True,
     **where: Any,
-) -> Plan:
+) -> Specification:
     """Decide how a checkpoint is read.
 
     Args:
         name: a folder or a repository on the hub.
         config: its ``config.json``.
-        readout: ``auto``, or the readout that the user names.
+        arguments: what the user says of the reading.
+        engine: ``hf``, or a serving engine, which gives a sequence classifier's outputs alone.
         trust_remote_code: whether code that it brings along may run.
         download: whether weights may be downloaded for the names of tensors.
         where: ``revision`` and ``subfolder``.
 
     Raises:
-        ModelError: if the family has no reward of one answer, or needs code that may not run.
+        ModelError: if the family has no reward of one answer, or needs code that may not run,
+            or an argument contradicts it or the engine.
     """
+    if engine != "hf":
+        arguments.refuse_for_engine(engine)
     files = WeightFiles(name, download=download, **where)
     family = detect(config, files.files, name)
+    readout = arguments.readout
     if readout == "auto":
-        if family.refusal:
-            raise ModelError(
-                f"{name!r} is of the family {family.name} ({family.found_by.replace('`', '')}): "
-                f"{family.refusal}."
-            )
-        if family.code and not trust_remote_code:
-            raise ModelError(
-                f"{name!r} is of the family {family.name} ({family.found_by.replace('`', '')}), "
-                "which only the code that it brings along can run; read that code, then give "
-                "trust_remote_code=True."
-            )
-        if _has_own_classifier(config) and family.readout == "pooled" and not trust_remote_code:
-            raise ModelError(
-                f"{name!r} brings along code of its own for a classifier, and transformers' class "
-                "in its place may give other rewards; read that code, then give "
-                "trust_remote_code=True (or readout=pooled for transformers' class)."
-            )
+        _refuse_family(name, config, family, trust_remote_code)
     chosen = family.readout if readout == "auto" else readout
-    return Plan(family, chosen, _head(family, chosen, config, files), files)
+    found = Specification(family, chosen, arguments, _head(family, chosen, config, files), files)
+    plain = chosen == "pooled" and not family.code and not family.append
+    if engine != "hf" and readout == "auto" and not plain:
+        raise ModelError(
+            f"{name!r} is of the family {family.name}, which is read by readout={chosen}, but "
+            f"engine={engine} gives a plain sequence classifier's outputs; leave engine= out."
+        )
+    return found.checked()
 
 
-def _has_own_classifier(config: Mapping[str, Any]) -> bool:
-    return "AutoModelForSequenceClassification" in (config.get("auto_map") or {})
+def specify_for_vllm(
+    name: str,
+    arguments: RewardArguments,
+    engine_args: Iterable[str],
+    *,
+    revision: str = "main",
+    trusted: bool = False,
+) -> Specification:
+    """Decide how a checkpoint is read, as far as vLLM reads it as this package does.
+
+    Raises:
+        ModelError: if it has a head or code of its own, or an argument is ``hf``'s alone.
+    """
+    for argument in _HF_ONLY:
+        if argument in engine_args:
+            refuse_with_engine(argument, "vllm")
+    config, _ = transformers.PreTrainedConfig.get_config_dict(name, revision=revision)
+    return specify(
+        name,
+        config,
+        arguments,
+        engine="vllm",
+        trust_remote_code=trusted,
+        download=False,
+        revision=revision,
+    )
+
+
+def _refuse_family(
+    name: str, config: Mapping[str, Any], family: Family, trust_remote_code: bool
+) -> None:
+    if family.refusal:
+        raise ModelError(
+            f"{name!r} is of the family {family.name} ({family.found_by.replace('`', '')}): "
+            f"{family.refusal}."
+        )
+    if family.code and not trust_remote_code:
+        raise ModelError(
+            f"{name!r} is of the family {family.name} ({family.found_by.replace('`', '')}), "
+            "which only the code that it brings along can run; read that code, then give "
+            "trust_remote_code=True."
+        )
+    own = "AutoModelForSequenceClassification" in (config.get("auto_map") or {})
+    if own and family.readout == "pooled" and not trust_remote_code:
+        raise ModelError(
+            f"{name!r} brings along code of its own for a classifier, and transformers' class "
+            "in its place may give other rewards; read that code, then give "
+            "trust_remote_code=True (or readout=pooled for transformers' class)."
+        )
 
 
 def _head(

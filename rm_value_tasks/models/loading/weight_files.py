@@ -38,6 +38,7 @@ class WeightFiles:
         self._name = name
         self._where = where
         self.files: dict[str, str] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
         if not self._read_index() and not self._read_single(local=not download) and not download:
             self._read_headers()
         for file, prefix in _HEADS.items():
@@ -56,6 +57,19 @@ class WeightFiles:
             tensors = _tensors(path, [key.removeprefix(prefix) for key in keys])
             found.update({prefix + key: tensor for key, tensor in tensors.items()})
         return found
+
+    def shaped(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Return tensors by name, or zeros of the same shape where the weights are not here.
+
+        Tensors whose shape is not known either are left out.
+        """
+        wanted = [name for name in names if name in self.files]
+        files = {self.files[name] for name in wanted}
+        if all(self._find(file, local_files_only=True) for file in files):
+            return {name: tensor for name, tensor in self.read(wanted).items() if name in wanted}
+        if not self._shapes:
+            self._read_headers()
+        return {name: torch.zeros(self._shapes[name]) for name in wanted if name in self._shapes}
 
     def starts_with(self, prefix: str) -> bool:
         """Say whether some tensor's name starts with ``prefix``."""
@@ -96,6 +110,8 @@ class WeightFiles:
         except Exception:  # of the hub, of the network: the names stay unknown, and doctor says so
             return
         self.files.update(metadata.weight_map)
+        for file in metadata.files_metadata.values():
+            self._shapes.update({key: tuple(info.shape) for key, info in file.tensors.items()})
 
 
 def _names(path: str) -> list[str]:

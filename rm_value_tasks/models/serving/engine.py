@@ -9,54 +9,47 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import jinja2
+import torch
 import transformers
-from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from tqdm import tqdm
 
-from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.arguments import numbers
-from rm_value_tasks.models.common.conversation import ChatEncoder, Conversation
-from rm_value_tasks.models.common.hf_setup import use_chat_template
-from rm_value_tasks.models.common.refusals import (
-    refuse_long,
-    refuse_non_finite,
-    refuse_single_answers,
-    refuse_tasks,
-)
-from rm_value_tasks.models.common.score_cache import FIRST_OUTPUTS, OneSettingCache
-from rm_value_tasks.models.serving.raw_outputs import PROBES, Row, reduction, refuse_activated
-from rm_value_tasks.scores import Reward
+from rm_value_tasks.models.common.arguments import READING, RewardArguments
+from rm_value_tasks.models.common.chat_templates import use_chat_template
+from rm_value_tasks.models.common.conversation import ChatEncoder, Conversation, Tokens
+from rm_value_tasks.models.common.harness import FromArguments, refuse_unknown
+from rm_value_tasks.models.common.reward_model import Receive, RewardModel
+from rm_value_tasks.models.common.score_cache import FIRST_OUTPUTS
+from rm_value_tasks.models.loading import readouts
+from rm_value_tasks.models.serving.raw_outputs import PROBES, Row, refuse_activated
 
-__all__ = ["EngineRewardLM", "Receive"]
+__all__ = ["EngineRewardLM", "ReceiveRows"]
 
-Receive = Callable[[Sequence[int], Sequence[Row]], None]
+ReceiveRows = Callable[[Sequence[int], Sequence[Row]], None]
 """Takes the indices of some conversations and their outputs, as they come."""
 
 _logger = logging.getLogger(__name__)
 
 
-class EngineRewardLM(OneSettingCache, LM):
+class EngineRewardLM(RewardModel, FromArguments, LM):
     """A reward model behind an engine: a subclass only brings token ids there and rows back.
 
     Args:
         tokenizer: folder or hub id of the model's tokenizer.
         revision: its revision.
         trust_remote_code: whether to run the tokenizer's own code.
-        bos: ``one``, or ``paper`` for a doubled BOS (see ``ChatEncoder``).
-        chat_template: a Jinja file, for a tokenizer that has none or the wrong one.
         chat_template_args: passed to the template.
         enable_thinking: likewise, by lm-eval's name.
-        label: which of several labels is the reward.
-        weights: one for each label, for a weighted sum; ``0.3;0.74`` on the command line.
+        **reading: ``READING`` of ``RewardArguments``: how conversations are rendered and labels
+            become one reward.
 
     Raises:
         ModelError: if the conversations cannot be rendered or the options do not fit.
     """
 
+    ARGUMENTS: tuple[str, ...] = READING
     engine: str
     """The engine's name in messages and results."""
 
@@ -66,29 +59,37 @@ class EngineRewardLM(OneSettingCache, LM):
         *,
         revision: str = "main",
         trust_remote_code: bool = False,
-        bos: str = "one",
-        chat_template: str | None = None,
         chat_template_args: Mapping[str, Any] | None = None,
         enable_thinking: bool | None = None,
-        label: int | None = None,
-        weights: str | Sequence[float] | None = None,
+        **reading: Any,
     ) -> None:
         super().__init__()
-        self._reduce = reduction(label, numbers(weights))
-        self._chosen = {"label": label, "weights": numbers(weights)}
+        refuse_unknown(reading, READING, others=False)
+        arguments = RewardArguments(**reading)
+        weights: Any = arguments.weights  # RewardArguments has made them numbers
+        reduce = readouts.reduction("weighted" if weights else "pooled", arguments.label, weights)
+        self._reduce = lambda row: float(reduce(torch.tensor([row], dtype=torch.float64)))
+        self._chosen = {"label": arguments.label, "weights": weights}
         self._first_rows: list[Row] = []
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(
             tokenizer, revision=revision, trust_remote_code=trust_remote_code
         )
-        use_chat_template(self, chat_template)
+        use_chat_template(self.tokenizer, arguments.chat_template)
         thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         self._template_args = {**(chat_template_args or {}), **thinking}
-        self.encoder = ChatEncoder(self.tokenizer, bos=bos, template_args=self._template_args)
+        self.encoder = ChatEncoder(
+            self.tokenizer, bos=arguments.bos, template_args=self._template_args
+        )
         self.max_length: int | None = None
         self._activation = "not checked"
 
+    @property
+    def longest(self) -> int | None:  # type: ignore[override]
+        """The most tokens that a conversation may have."""
+        return self.max_length
+
     @abstractmethod
-    def _run(self, tokens: Sequence[Sequence[int]], receive: Receive) -> None:
+    def _run(self, tokens: Sequence[Sequence[int]], receive: ReceiveRows) -> None:
         """Score conversations given as token ids, calling ``receive`` as outputs come.
 
         Every index goes to ``receive`` exactly once, or an error is raised.
@@ -114,48 +115,13 @@ class EngineRewardLM(OneSettingCache, LM):
                 self.engine,
             )
 
-    def loglikelihood(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> list[tuple[float, bool]]:
-        """Return ``(reward, False)`` for each request, in order.
+    def score(self, tokens: Sequence[Tokens], receive: Receive) -> None:
+        """Score conversations on the engine."""
 
-        Raises:
-            ModelError: if a document has a single answer, an input is too long, a reward is
-                NaN or infinite, or the engine fails.
-        """
-        refuse_single_answers(requests, resumed=self.cache_hook.dbdict is not None)
-        pairs = [request.args for request in requests]
-        tokens = [encoded["input_ids"] for encoded in self.encoder.encode(pairs)]
-        if self.max_length is not None:
-            refuse_long(pairs, [len(ids) for ids in tokens], self.max_length)
-        results: list[Any] = [None] * len(requests)
-        with tqdm(total=len(tokens), disable=disable_tqdm, desc="Scoring rewards") as progress:
+        def reduced(members: Sequence[int], rows: Sequence[Row]) -> None:
+            receive(members, [self._reduce(row) for row in rows])
 
-            def receive(members: Sequence[int], rows: Sequence[Row]) -> None:
-                for index, row in zip(members, rows, strict=True):
-                    reward = self._reduce(row)
-                    refuse_non_finite(pairs[index], reward)
-                    results[index] = (Reward(reward), False)
-                    # As they come in, so that lm-eval's cache keeps them if a run is stopped.
-                    self.cache_hook.add_partial("loglikelihood", pairs[index], results[index])
-                progress.update(len(members))
-
-            self._run(tokens, receive)
-        if missing := results.count(None):
-            raise ModelError(
-                f"{self.engine} left {missing} of {len(results)} conversations without a score."
-            )
-        return results
-
-    def loglikelihood_rolling(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> NoReturn:
-        """Refuse: a reward model has no perplexity."""
-        refuse_tasks(requests, "a reward model", "perplexities")
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> NoReturn:
-        """Refuse: a reward model writes nothing."""
-        refuse_tasks(requests, "a reward model", "generated text")
+        self._run([encoded["input_ids"] for encoded in tokens], reduced)
 
     @property
     def tokenizer_name(self) -> str:

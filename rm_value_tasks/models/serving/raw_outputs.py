@@ -8,17 +8,14 @@ to everything, and a sigmoid squeezes differences between high rewards to nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["PROBES", "Reduce", "Row", "reduction", "refuse_activated"]
+__all__ = ["PROBES", "Row", "refuse_activated"]
 
 Row = Sequence[float]
 """A model's outputs for one conversation, one for each label."""
-
-Reduce = Callable[[Row], float]
-"""From a row to the reward."""
 
 PROBES = [
     ("What is the capital of France?", " Paris"),
@@ -30,41 +27,6 @@ PROBES = [
 
 _SAME = 0.02
 """Above what low precision and batching change between two forward passes."""
-
-
-def reduction(label: int | None, weights: Sequence[float] | None) -> Reduce:
-    """Return the function from a row of raw outputs to the reward.
-
-    Args:
-        label: which label is the reward; None for the only one.
-        weights: one for each label, for a weighted sum (URM and the like).
-
-    Raises:
-        ModelError: if both are given; and, when applied, if they do not fit the row.
-    """
-    if label is not None and type(label) is not int:
-        raise ModelError(f"label={label!r} is no number of a label; the first is 0.")
-    if label is not None and weights is not None:
-        raise ModelError("label= and weights= exclude each other; give one of them.")
-
-    def reduce(row: Row) -> float:
-        if weights is not None:
-            if len(weights) != len(row):
-                raise ModelError(
-                    f"weights has {len(weights)} numbers but the model has {len(row)} labels; "
-                    "give one weight for each (0 for those that do not count)."
-                )
-            return math.fsum(w * value for w, value in zip(weights, row, strict=True))
-        if label is None and len(row) != 1:
-            raise ModelError(
-                f"the model has {len(row)} labels, and which one is the reward is not known; give "
-                "label=INDEX, or weights=W1;W2;..."
-            )
-        if not 0 <= (label or 0) < len(row):
-            raise ModelError(f"label={label} is none of the model's {len(row)} labels.")
-        return row[label or 0]
-
-    return reduce
 
 
 def refuse_activated(rows: Sequence[Row], activated: Sequence[Row] | None) -> str:

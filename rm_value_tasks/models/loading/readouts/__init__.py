@@ -24,6 +24,7 @@ from typing import Any
 from torch import nn
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.arguments import READOUTS
 from rm_value_tasks.models.loading.readouts.base import Batch, Readout
 from rm_value_tasks.models.loading.readouts.hidden import HiddenReadout, vocabulary_head
 from rm_value_tasks.models.loading.readouts.reduce import (
@@ -53,16 +54,6 @@ __all__ = [
     "shares_prefixes",
 ]
 
-READOUTS = (
-    "pooled",
-    "weighted",
-    "attribute",
-    "position",
-    "process",
-    "first_output",
-    "lm_logit",
-)
-
 
 def build(
     model: Any,
@@ -90,8 +81,6 @@ def build(
     Raises:
         ModelError: if the options do not fit the model.
     """
-    if head_dtype not in ("float32", "model"):
-        raise ModelError(f"head_dtype={head_dtype!r} is neither 'float32' nor 'model'.")
     reduce = reduction(name, label, weights)
     if name == "attribute":
         return AttributeReadout(model, attribute)
@@ -138,14 +127,8 @@ def reduction(name: str, label: int | None, weights: Sequence[float] | None) -> 
         weights: see ``build``.
 
     Raises:
-        ModelError: if there is no such readout, or the options do not go together.
+        ModelError: if the options do not go together.
     """
-    if name not in READOUTS:
-        raise ModelError(f"readout={name!r} is none of {', '.join(READOUTS)}.")
-    if name == "weighted" and not weights:
-        raise ModelError("readout=weighted needs weights=W1;W2;..., one for each label.")
-    if label is not None and type(label) is not int:
-        raise ModelError(f"label={label!r} is no number of a label; the first is 0.")
     if label is not None and weights:
         raise ModelError("label= and weights= exclude each other; give one of them.")
     if name == "process":

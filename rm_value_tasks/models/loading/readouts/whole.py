@@ -25,8 +25,7 @@ class ModelReadout:
         self.name = name
         self._model = model
         self._reduce = reduce
-        native = type(model).__module__.startswith("transformers.")
-        self.needs_equal_lengths = not native or "Decoder" in type(model).__name__
+        self.needs_equal_lengths = not _native(model) or "Decoder" in type(model).__name__
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Return the rewards of a batch, shape (B,), float32."""
@@ -46,7 +45,13 @@ class AttributeReadout:
 
     needs_equal_lengths = True
 
-    def __init__(self, model: nn.Module, attribute: str) -> None:
+    def __init__(self, model: Any, attribute: str) -> None:
+        if _native(model) and (attribute != "logits" or model.config.num_labels != 1):
+            raise ModelError(
+                "readout=attribute reads what a model's own code gives, but "
+                f"{type(model).__name__} is transformers' own class, whose output has no "
+                f"one reward as {attribute!r}; leave readout= out."
+            )
         self.name = "attribute"
         self._model = model
         self._attribute = attribute
@@ -80,7 +85,13 @@ class FirstOutputReadout:
 
     needs_equal_lengths = True
 
-    def __init__(self, model: nn.Module, reduce: Reduce) -> None:
+    def __init__(self, model: Any, reduce: Reduce) -> None:
+        if _native(model):
+            raise ModelError(
+                f"readout=first_output reads what a model's own code gives, but "
+                f"{type(model).__name__} is transformers' own class, whose first output is no "
+                "reward; leave readout= out."
+            )
         self.name = "first_output"
         self._model: Any = model
         self._reduce = reduce
@@ -106,3 +117,7 @@ class FirstOutputReadout:
         if value.dim() == 3 or (value.dim() == 2 and value.shape[1] == length != labels):
             value = value[:, -1]
         return self._reduce(value)
+
+
+def _native(model: Any) -> bool:
+    return type(model).__module__.startswith("transformers.")

@@ -1,0 +1,220 @@
+"""Every touch on lm-eval's private parts, so that a new release of it is met here alone.
+
+lm-eval's models are made to be subclassed, but what a subclass needs is named with an
+underscore. Our models override and call the public names below.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.utils import simple_parse_args_string
+
+from rm_value_tasks.errors import ModelError
+
+__all__ = [
+    "FromArguments",
+    "HarnessHF",
+    "Request",
+    "hf_arguments",
+    "longest_input",
+    "refuse_unknown",
+    "set_processes",
+]
+
+Request = tuple[tuple[str, str] | None, list[int], list[int]]
+"""A tokenized request: (context, continuation) or None, and the ids of both."""
+
+
+class FromArguments:
+    """Makes a model of lm_eval's arguments; stands before an lm-eval ``LM``."""
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: Any = None) -> Any:
+        """Make the model of ``name=value,...``; see ``create_from_arg_obj``."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Make the model.
+
+        Args:
+            arg_dict: ``--model_args``; what they say of device and batch size counts.
+            additional_config: lm_eval's own options for those.
+
+        Raises:
+            ModelError: if an argument has no meaning here, naming the one that was meant.
+        """
+        refuse_unknown(arg_dict, _arguments(cls), others=cls.passes_on())
+        options = (additional_config or {}).items()
+        return cls(**{key: value for key, value in options if value is not None} | dict(arg_dict))
+
+    @classmethod
+    def passes_on(cls) -> bool:
+        """Say whether arguments that are not ours go to somebody else, who may know them."""
+        return issubclass(cls, HFLM)
+
+
+def refuse_unknown(given: Iterable[str], own: Iterable[str], *, others: bool) -> None:
+    """Refuse names that nearly are ours, and unless there are ``others`` every unknown one.
+
+    Raises:
+        ModelError: naming the argument that was meant.
+    """
+    known = set(own)
+    for name in given:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        if name in known or (others and (not close or name in hf_arguments())):
+            continue
+        meant = f"did you mean {close[0]}=?" if close else f"known are {', '.join(sorted(known))}."
+        raise ModelError(f"there is no argument {name}=; {meant}")
+
+
+def hf_arguments() -> set[str]:
+    """Return the names of the arguments of lm-eval's ``hf``."""
+    return _keywords(HFLM)
+
+
+def _arguments(cls: type) -> set[str]:
+    """Return the names of a class's arguments, without those that ``hf`` has anyway."""
+    found = set(getattr(cls, "ARGUMENTS", ()))
+    for base in cls.__mro__:
+        if base is HFLM:
+            break
+        found |= _keywords(base)
+    return found
+
+
+def _keywords(cls: type) -> set[str]:
+    init = vars(cls).get("__init__")
+    if not inspect.isfunction(init):
+        return set()
+    kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(init).parameters.values()
+    return {each.name for each in parameters if each.kind in kinds} - {"self"}
+
+
+class HarnessHF(FromArguments, HFLM):
+    """lm-eval's ``hf`` with public names for what our models change of it or ask it."""
+
+    def load_weights(self, pretrained: str, **kwargs: Any) -> None:
+        """Load the model; ``kwargs`` are the arguments of ``hf`` and of the model."""
+        try:
+            super()._create_model(pretrained, **kwargs)
+        except TypeError as error:
+            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            if unknown is None or unknown[1] not in kwargs:
+                raise
+            raise ModelError(
+                f"there is no argument {unknown[1]}=: neither lm-eval's hf nor the model "
+                f"{pretrained!r} takes it."
+            ) from error
+
+    def choose_backend(self, config: Any, **kwargs: Any) -> None:
+        """Tell causal models from encoder-decoders."""
+        super()._get_backend(config, **kwargs)
+
+    def forward_of_size(self, ids: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """Run a batch; the search for the largest batch calls this."""
+        return super()._model_call(ids, **kwargs)
+
+    def split_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Tokenize a context and its continuation."""
+        return super()._encode_pair(context, continuation)
+
+    def score_tokens(
+        self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """Return (log-probability, is greedy) of each request, in order."""
+        return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+
+    def find_batch_size(self, requests: Any = None, pos: int = 0) -> int:
+        """Return the largest batch that fits."""
+        return super()._detect_batch_size(requests, pos)
+
+    def batch_scheduler(self, pos: int, requests: Any) -> int:
+        """Return the batch size at a place of the sorted requests (``batch_size=auto``)."""
+        return super()._batch_scheduler(pos, requests)
+
+    def join_accelerate(self) -> None:
+        """Take part in data parallelism on CPUs too; ``HFLM`` does so on GPUs only.
+
+        Otherwise every process of a CPU launch would score everything.
+        """
+        if hasattr(self, "accelerator") and self.world_size == 1:
+            self._rank = self.accelerator.process_index
+            self._world_size = self.accelerator.num_processes
+
+    def drop_model(self) -> None:
+        """Forget the weights; what else lm-eval asks of a model stays."""
+        self._max_length = self.max_length
+        self._model = self.pretrained = None
+
+    def _get_config(self, pretrained: str, **kwargs: Any) -> None:
+        try:
+            super()._get_config(pretrained, **kwargs)
+        except OSError as error:
+            raise ModelError(
+                f"no model {pretrained!r}: there is no such folder with a config.json here, and "
+                "neither hub nor cache gives it; check the path, or the name and your access."
+            ) from error
+        except ValueError as error:
+            if "trust_remote_code" not in str(error):
+                raise
+            raise ModelError(
+                f"{pretrained!r} has a config that only the code that it brings along can read; "
+                "read that code, then give trust_remote_code=True."
+            ) from error
+
+    def _create_model(self, pretrained: str, **kwargs: Any) -> None:
+        self.load_weights(pretrained, **kwargs)
+
+    def _get_backend(self, config: Any, **kwargs: Any) -> None:
+        self.choose_backend(config, **kwargs)
+
+    def _model_call(self, inps: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return self.forward_of_size(inps, *args, **kwargs)
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        return self.split_pair(context, continuation)
+
+    def _loglikelihood_tokens(
+        self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        return self.score_tokens(requests, disable_tqdm, override_bs)
+
+    def _detect_batch_size(self, requests: Any = None, pos: int = 0) -> int:
+        return self.find_batch_size(requests, pos)
+
+
+def longest_input(config: Any, tokenizer: Any, given: int | None = None) -> int:
+    """Return the longest input, in tokens, as lm-eval's ``hf`` finds it without a model.
+
+    Args:
+        config: the model's ``transformers`` config.
+        tokenizer: its tokenizer.
+        given: ``max_length=``.
+    """
+    seen = SimpleNamespace(
+        _max_length=given,
+        model=SimpleNamespace(config=config),
+        config=config,
+        tokenizer=tokenizer,
+        _DEFAULT_MAX_LENGTH=HFLM._DEFAULT_MAX_LENGTH,
+    )
+    reader: Any = HFLM.max_length
+    return int(reader.fget(seen))
+
+
+def set_processes(lm: Any, other: Any) -> None:
+    """Make a model take the rank, the processes and the device of another."""
+    lm._rank, lm._world_size, lm._device = other.rank, other.world_size, other.device

@@ -1,0 +1,68 @@
+"""A model without its weights, to execute what loading and reading would decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rm_value_tasks.models.loading import readouts
+from rm_value_tasks.models.loading.heads import build_head
+from rm_value_tasks.models.loading.readouts import HiddenReadout, Readout
+from rm_value_tasks.models.loading.specification import Specification
+
+__all__ = ["make_skeleton", "misfits", "readout_of"]
+
+
+def make_skeleton(specification: Specification, config: Any, trusted: bool) -> Any:
+    """Return the model without weights; None where its own code would make it."""
+    if specification.family.code:
+        return None
+    auto = specification.auto_class
+    own = getattr(config, "auto_map", None) or {}
+    if trusted and not specification.head and auto.__name__ in own:
+        return None
+    with torch.device("meta"):
+        return auto.from_config(config)
+
+
+def readout_of(
+    specification: Specification, skeleton: Any, tokenizer: Any, config: Any
+) -> Readout | str:
+    """Build the readout on a skeleton and let it read zeros; say why that needs the weights.
+
+    Raises:
+        ModelError: as the model would, for labels, weights or tokens that do not fit.
+    """
+    reading = specification.reading(tokenizer)
+    if skeleton is None:
+        return "its own code was not run: what it gives is known only when it runs"
+    if specification.head and specification.files:
+        tensors = specification.files.shaped(specification.head)
+        if set(tensors) != set(specification.head):
+            return "the shape of its head is not known before its weights are here"
+        skeleton.add_module("reward_head", build_head(tensors, config.to_dict()))
+    for head in ("score", "v_head", "classifier"):
+        if isinstance(module := getattr(skeleton, head, None), torch.nn.Module):
+            module.to_empty(device="cpu")
+    if specification.readout == "lm_logit" and (rows := skeleton.get_output_embeddings()):
+        rows.to_empty(device="cpu")
+    readout = readouts.build(skeleton, specification.readout, **reading)
+    if isinstance(readout, HiddenReadout):
+        readout.from_hidden(torch.zeros(1, config.get_text_config().hidden_size))
+    else:
+        readouts.reduction(specification.readout, reading["label"], reading["weights"])(
+            torch.zeros(1, config.num_labels)
+        )
+    return readout
+
+
+def misfits(skeleton: Any, names: set[str]) -> tuple[list[str], list[str]]:
+    """Return the head's tensors that a checkpoint lacks, and its own without a place."""
+    places = set(skeleton.state_dict())
+    base = skeleton.base_model_prefix + "."
+    keys = places - set(getattr(skeleton, "all_tied_weights_keys", None) or ())
+    missing = sorted(key for key in keys - names if not key.startswith(base))
+    if not any(key.startswith(base) for key in names):  # saved without its head's class
+        return missing, []
+    return missing, sorted(key for key in names - places if not key.startswith((base, "lm_head")))
