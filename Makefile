@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs clean
 
 # Silent pip looks stuck: say what runs and how long it may take.
 # torch goes first, pinned: a bare `torch` may pull gigabytes of CUDA.
@@ -33,5 +33,10 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file .mkdocs.yml
+	@echo "The site: .site/index.html"
+
 clean:
-	rm -rf $(VENV) demo-output dist
+	rm -rf $(VENV) demo-output dist .site

@@ -3,7 +3,7 @@
 Trains reward models from two organisms with opposite planted leans on the same neutral pairs,
 three quantities and three seeds each, with ``rm-value-tasks train``, and follows the gap between
 them with ``rm-value-tasks durability``. The same command again goes on where it was stopped. About
-ten minutes on two cores; README's figure is ``FOLDER/durability/training_curves.png``.
+ten minutes on two cores; docs/training.md's figure is ``FOLDER/durability/training_curves.png``.
 """
 
 from __future__ import annotations

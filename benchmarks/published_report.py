@@ -1,4 +1,4 @@
-"""README's figure and excerpt: the ten published reward models, through lm_eval and the report.
+"""Figure and excerpt of docs/reports.md: ten published reward models, by lm_eval and report.
 
 ::
 

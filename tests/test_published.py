@@ -202,7 +202,7 @@ def test_the_crossed_models_leans_are_the_mean_leans(table, measured):
 
 
 def test_readmes_excerpt_is_what_the_report_says(medians, table):
-    """README rounds nothing by hand: its rows are the report's cells."""
+    """docs/reports.md rounds nothing by hand: its rows are the report's cells."""
     families = {name: "Gemma" if "Gem" in name else "Llama" for name in SHORT}
     comparison, _ = compare_families(medians)
     crossed = crossed_model(contrast_ranks(table), families, "Agency", "Communion").coefficients
@@ -213,7 +213,7 @@ def test_readmes_excerpt_is_what_the_report_says(medians, table):
          f"{row['p']:.4f}"]
         for term, row in crossed.iterrows()
     ]  # fmt: skip
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[1] / "docs" / "reports.md").read_text()
     block = readme.partition("<!-- report -->")[2].partition("<!-- /report -->")[0]
     shown = [
         [cell.strip().replace("&lt;", "<") for cell in line.strip().strip("|").split("|")]

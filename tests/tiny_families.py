@@ -34,7 +34,7 @@ TESTED = {
     "DPO policy": "two tiny models, naive log-probabilities",
     "generative judge": "tiny language model, naive log-probabilities, both orders",
 }
-"""What the tests hold a family to, for README's table; other families: ``BUILT``."""
+"""What the tests hold a family to, for the table of docs/families.md; other families: ``BUILT``."""
 
 BUILDERS: dict[str, Callable[[Path], Case]] = {}
 

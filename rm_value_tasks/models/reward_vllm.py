@@ -119,7 +119,7 @@ class VLLMRewardLM(EngineRewardLM):
         if [list(output.prompt_token_ids) for output in outputs] != [list(ids) for ids in tokens]:
             raise ModelError(
                 f"vllm {self._version} gave {len(outputs)} outputs to {len(tokens)} conversations, "
-                "or read other tokens than were given; use a release that the README names."
+                "or read other tokens than were given; use a release that docs/engines.md names."
             )
         rows = [output.outputs.data.tolist() for output in outputs]
         if any(not isinstance(row, list) or isinstance(row[0], list) for row in rows):

@@ -67,9 +67,9 @@ def test_the_permutation_test_agrees_with_mann_whitney_for_one_question():
     assert permutation_p(scores, agency) == pytest.approx(exact, abs=0.015)
 
 
-def test_readme_shows_the_committed_table_and_the_table_is_of_the_committed_rows():
+def test_docs_show_the_committed_table_and_the_table_is_of_the_committed_rows():
     root = Path(__file__).resolve().parents[2]
-    shown = (root / "README.md").read_text().partition("<!-- calibration -->")[2]
+    shown = (root / "docs" / "organisms.md").read_text().partition("<!-- calibration -->")[2]
     committed = (root / "benchmarks" / "calibration.md").read_text().strip()
     assert shown.partition("<!-- /calibration -->")[0].strip() == committed
     table = pd.read_csv(root / "benchmarks" / "calibration.csv")
