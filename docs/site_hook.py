@@ -48,15 +48,11 @@ def on_files(files, config):
 
     add("index.md", (ROOT / "README.md").read_text(encoding="utf-8"))
     for name, modules in wings():
-        add(
-            f"api/{name}.md",
-            f"# {name}\n\n" + "\n\n".join(f"::: {each}" for each in modules) + "\n",
-        )
-    waiting = [(ROOT / "README.md", "")]
-    waiting += [(path, "docs/") for path in sorted((ROOT / "docs").glob("*.md"))]
-    seen = set()
+        add(f"api/{name}.md", "\n\n".join([f"# {name}", *(f"::: {each}" for each in modules)]))
+    waiting = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    seen = {ROOT / "README.md"}
     while waiting:
-        source, _ = waiting.pop()
+        source = waiting.pop()
         for target, _ in LINK.findall(source.read_text(encoding="utf-8")):
             path = (source.parent / target).resolve()
             if not path.is_file() or path.is_relative_to(ROOT / "docs") or path in seen:

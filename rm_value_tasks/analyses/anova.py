@@ -11,6 +11,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.results import Results
 from rm_value_tasks.stats.anova import post_hocs, three_way
 from rm_value_tasks.stats.ranks import median_ranks
+from rm_value_tasks.text.markup import markdown_table
 
 __all__ = ["ModelAnova", "model_anova", "render"]
 
@@ -96,6 +97,22 @@ def _of_task(task: str, first: pd.DataFrame, second: pd.DataFrame) -> ModelAnova
     )
 
 
+_TERMS = ("term", "sum of squares", "df", "F", "p", "partial eta squared")
+_TESTS = ("category", "valence", "first", "second", "difference", "95% interval", "p", "p (FDR)")
+
+
+def _term(row: Any) -> list[str]:
+    cells = [str(row.Index), f"{row.sum_sq:.1f}", f"{row.df:.0f}", _number(row.f, ".2f")]
+    return [*cells, _number(row.p, ".2g"), _number(row.partial_eta_squared, ".3f")]
+
+
+def _test(row: Any) -> list[str]:
+    means = [f"{row.mean_first:.1f}", f"{row.mean_second:.1f}", f"{row.difference:+.1f}"]
+    interval = f"{_number(row.low, '+.1f')} to {_number(row.high, '+.1f')}"
+    tests = [_number(row.p, ".2g"), _number(row.p_fdr, ".2g")]
+    return [str(row.category), str(row.valence), *means, interval, *tests]
+
+
 def render(analyses: list[ModelAnova]) -> str:
     """Write analyses as Markdown tables."""
     lines: list[str] = []
@@ -106,24 +123,9 @@ def render(analyses: list[ModelAnova]) -> str:
             f"variance, {found.words} words, {found.prompts} prompts. A unit is one model on one "
             "prompt and category.",
             "",
-            "| term | sum of squares | df | F | p | partial eta squared |",
-            "| --- | " + "---: | " * 4 + "---: |",
-        ]
-        lines += [
-            f"| {row.Index} | {row.sum_sq:.1f} | {row.df:.0f} | {_number(row.f, '.2f')} | "
-            f"{_number(row.p, '.2g')} | {_number(row.partial_eta_squared, '.3f')} |"
-            for row in found.terms.itertuples()
-        ]
-        lines += [
+            markdown_table(_TERMS, map(_term, found.terms.itertuples()), "lrrrrr"),
             "",
-            "| category | valence | first | second | difference | 95% interval | p | p (FDR) |",
-            "| --- | --- | " + "---: | " * 5 + "---: |",
-        ]
-        lines += [
-            f"| {row.category} | {row.valence} | {row.mean_first:.1f} | {row.mean_second:.1f} | "
-            f"{row.difference:+.1f} | {_number(row.low, '+.1f')} to {_number(row.high, '+.1f')} | "
-            f"{_number(row.p, '.2g')} | {_number(row.p_fdr, '.2g')} |"
-            for row in found.post_hocs.itertuples()
+            markdown_table(_TESTS, map(_test, found.post_hocs.itertuples()), "llrrrrrr"),
         ]
         lines += ["", "Ranks: 1 = highest score. Tests within cells: Welch, first minus second."]
     return "\n".join(lines) + "\n"

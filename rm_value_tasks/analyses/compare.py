@@ -18,6 +18,7 @@ from rm_value_tasks.results.score_table import (
     word_scores,
 )
 from rm_value_tasks.stats.intervals import paired_shift
+from rm_value_tasks.text.markup import markdown_table
 
 __all__ = ["COLUMNS", "Comparison", "compare", "render"]
 
@@ -144,13 +145,14 @@ def render(comparison: Comparison) -> str:
     """Write a comparison as text for a terminal: a Markdown table and its notes."""
     head = ["task", "metric", "first", "second", "shift", "95% interval", "smallest detectable"]
     lines = [f"first: {comparison.first}", f"second: {comparison.second}", ""]
-    lines += [f"| {' | '.join(head)} |", "| --- | --- " + "| ---: " * 5 + "|"]
-    for row in comparison.table.itertuples():
-        lines.append(
-            f"| {row.task} | {row.metric} | {row.first:.3f} | {row.second:.3f} | "
-            f"{row.shift:+.3f} | {row.low:+.3f} to {row.high:+.3f} | "
-            f"{row.smallest_detectable:.3f} |"
-        )
+    rows: list[list[str]] = [
+        [
+            str(row.task), str(row.metric), f"{row.first:.3f}", f"{row.second:.3f}", f"{row.shift:+.3f}",
+            f"{row.low:+.3f} to {row.high:+.3f}", f"{row.smallest_detectable:.3f}",
+        ]
+        for row in comparison.table.itertuples()
+    ]  # fmt: skip
+    lines.append(markdown_table(head, rows, "llrrrrr"))
     lines += ["", *(f"Note: {note}." for note in comparison.notes)]
     lines.append(
         "Lean: probability that a word of the category outscores another (0.5 = none; no direction "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rm_value_tasks.errors import DataError
+from rm_value_tasks.whole_files import write_whole
 
 if TYPE_CHECKING:
     from rm_value_tasks.results import Results
@@ -39,7 +39,4 @@ def write_text(text: str, output: str | None) -> None:
     if output is None:
         click.echo(text, nl=False)
         return
-    try:
-        Path(output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{output} cannot be written: {error.strerror}.") from error
+    write_whole(Path(output), text)

@@ -93,7 +93,7 @@ def _write(folder: Path, traced: Trace, words: pd.DataFrame | None, text: str) -
             "pip install 'rm-value-tasks[report]', or leave -o out."
         ) from error
     from rm_value_tasks.analyses.tracing import leans_to_draw
-    from rm_value_tasks.figures.saving import write_whole
+    from rm_value_tasks.whole_files import write_whole
 
     tables = {
         "leans": traced.leans,

@@ -13,7 +13,7 @@ from rm_value_tasks.figures.rank_violins import rank_violins
 from rm_value_tasks.figures.saving import save, to_bytes
 from rm_value_tasks.figures.stage_lines import stage_lines
 from rm_value_tasks.figures.training_curves import quantity_points, training_curves
-from rm_value_tasks.figures.word_lollipop import Spot, word_lollipop, word_places, word_spots
+from rm_value_tasks.figures.word_lollipop import Spot, word_lollipop, word_ridits, word_spots
 from rm_value_tasks.figures.word_moves import word_moves
 
 __all__ = [
@@ -31,6 +31,6 @@ __all__ = [
     "training_curves",
     "word_lollipop",
     "word_moves",
-    "word_places",
+    "word_ridits",
     "word_spots",
 ]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from rm_value_tasks.errors import DataError
+from rm_value_tasks.whole_files import write_whole
 
-__all__ = ["save", "to_bytes", "write_whole"]
+__all__ = ["save", "to_bytes"]
 
 _FORMATS = ("png", "svg")
 
@@ -50,18 +50,3 @@ def save(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     write_whole(path, to_bytes(figure, path.suffix.removeprefix(".").lower()))
     return path
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it.
-
-    Raises:
-        DataError: if it cannot be written; an older file of that name is then untouched.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"cannot write {path} ({error.strerror}); choose another place.") from error

@@ -14,8 +14,9 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.figures.style import INK, Look, blank, looks, plain, tidy_axes
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.stats.lean import ranks
+from rm_value_tasks.stats.ridits import from_ranks
 
-__all__ = ["Spot", "word_lollipop", "word_places", "word_spots"]
+__all__ = ["Spot", "word_lollipop", "word_ridits", "word_spots"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Spot:
     height: float
 
 
-def word_places(table: pd.DataFrame) -> pd.DataFrame:
-    """Place each word among the others, on the scale of the lean.
+def word_ridits(table: pd.DataFrame) -> pd.DataFrame:
+    """Ridit each word among the others, on the scale of the lean.
 
-    For one prompt, a word's place is the share of the other words that it outscores, ties
-    half: (n - rank) / (n - 1), 1 = highest of all, 0.5 = in the middle.
+    For one prompt, a word's ridit is the share of the words that it outscores, ties and itself
+    half (``stats.ridits.from_ranks``); 0.5 is the middle.
 
     Args:
         table: tidy rows (``model``, ``prompt``, ``valence``, ``word``, ``category``,
@@ -42,19 +43,19 @@ def word_places(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row for each model and word: ``model``, ``word``, ``category`` (several joined
         by " + "), and the means over prompts ``positive`` and ``negative`` and over twins
-        ``contrast`` (place by the score's difference); NaN where no such prompt was asked,
+        ``contrast`` (ridit by the score's difference); NaN where no such prompt was asked,
         or where a difference has no value (infinite scores).
 
     Raises:
         DataError: if the table is empty.
     """
     if table.empty:
-        raise DataError("word_places got no rows; give the scores of at least one model.")
-    frames = [_places(str(model), rows) for model, rows in table.groupby("model", sort=False)]
+        raise DataError("word_ridits got no rows; give the scores of at least one model.")
+    frames = [_ridits(str(model), rows) for model, rows in table.groupby("model", sort=False)]
     return pd.concat(frames, ignore_index=True)
 
 
-def _places(model: str, rows: pd.DataFrame) -> pd.DataFrame:
+def _ridits(model: str, rows: pd.DataFrame) -> pd.DataFrame:
     categories = rows.groupby("word", sort=False)["category"].unique().map(" + ".join)
     once = rows.drop_duplicates(["prompt", "word"])
     scores = once.pivot(index="word", columns="prompt", values="score").loc[categories.index]
@@ -67,35 +68,35 @@ def _places(model: str, rows: pd.DataFrame) -> pd.DataFrame:
     }
     with np.errstate(invalid="ignore"):
         sides["contrast"] = pd.DataFrame(differences, index=scores.index)
-    means = {side: _mean_place(values).reindex(categories.index) for side, values in sides.items()}
+    means = {side: _mean_ridit(values).reindex(categories.index) for side, values in sides.items()}
     frame = pd.DataFrame({"model": model, "category": categories, **means})
     return frame.rename_axis("word").reset_index()[["model", "word", "category", *means]]
 
 
-def _mean_place(scores: pd.DataFrame) -> pd.Series:
+def _mean_ridit(scores: pd.DataFrame) -> pd.Series:
     n = len(scores)
     if n < 2 or scores.shape[1] == 0 or scores.isna().to_numpy().any():
         return pd.Series(np.nan, index=scores.index)
-    places = np.column_stack([(n - ranks(column)) / (n - 1) for column in scores.to_numpy().T])
-    return pd.Series(places.mean(axis=1), index=scores.index)
+    ridits = np.column_stack([from_ranks(ranks(column), n) for column in scores.to_numpy().T])
+    return pd.Series(ridits.mean(axis=1), index=scores.index)
 
 
-def word_lollipop(places: pd.DataFrame, by: str = "contrast", top: int = 15) -> Figure:
+def word_lollipop(ridits: pd.DataFrame, by: str = "contrast", top: int = 15) -> Figure:
     """Draw the ``top`` most and least preferred words, coloured and marked by category.
 
-    A stick reaches from 0.5, the middle of the word list, to the word's place.
+    A stick reaches from 0.5, the middle of the word list, to the word's ridit.
 
     Args:
-        places: one model's rows of ``word_places``.
-        by: which of its places to draw: ``contrast``, ``positive`` or ``negative``.
+        ridits: one model's rows of ``word_ridits``.
+        by: which of its ridits to draw: ``contrast``, ``positive`` or ``negative``.
         top: words at each end; fewer if the list is short.
 
     Raises:
-        DataError: if there is no place to draw.
+        DataError: if there is no ridit to draw.
     """
-    known = places.dropna(subset=[by])
+    known = ridits.dropna(subset=[by])
     if known.empty:
-        raise DataError(f"word_lollipop got no {by} places; the run lacks those prompts.")
+        raise DataError(f"word_lollipop got no {by} ridits; the run lacks those prompts.")
     ordered = known.sort_values([by, "word"], ascending=[False, True], kind="stable")
     top = min(top, len(ordered) // 2) or 1
     ends = (("highest", ordered.head(top)), ("lowest", ordered.tail(top).iloc[::-1]))
@@ -114,16 +115,16 @@ def word_lollipop(places: pd.DataFrame, by: str = "contrast", top: int = 15) -> 
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=8)
     meaning = {
-        "contrast": "share of other words that gain less from the positive question",
-        "positive": "share of other words with a lower score, positive prompts",
-        "negative": "share of other words with a lower score, negative prompts",
+        "contrast": "share of words that gain less from the positive question",
+        "positive": "share of words with a lower score, positive prompts",
+        "negative": "share of words with a lower score, negative prompts",
     }
     figure.supxlabel(meaning[by], fontsize=8, color=INK)
     return figure
 
 
 def word_spots(figure: Figure) -> list[Spot]:
-    """Return the row of each word in a figure of ``word_lollipop``, with word and place."""
+    """Return the row of each word in a figure of ``word_lollipop``, with word and ridit."""
     figure.draw_without_rendering()  # rows lie where they will only once all is laid out
     whole = figure.bbox
     found = []

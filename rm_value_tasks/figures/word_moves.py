@@ -13,10 +13,10 @@ __all__ = ["word_moves"]
 
 
 def word_moves(moves: pd.DataFrame, top: int = 15) -> Figure:
-    """Draw the words whose place changed most: an arrow from before to after, a panel a base.
+    """Draw the words whose ridit changed most: an arrow from before to after, a panel a base.
 
     Args:
-        moves: columns ``base``, ``word``, ``category``, ``before``, ``after`` (places from 0
+        moves: columns ``base``, ``word``, ``category``, ``before``, ``after`` (ridits from 0
             to 1, 1 = highest) and ``move``.
         top: words in each panel.
 
@@ -51,7 +51,7 @@ def word_moves(moves: pd.DataFrame, top: int = 15) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=5, frameon=False, fontsize=8)
     figure.supxlabel(
-        "place among the other words, from the first checkpoint (marker) to the last (arrow)",
+        "share of words with a lower score, from the first checkpoint (marker) to the last (arrow)",
         fontsize=8,
         color=INK,
     )

@@ -11,6 +11,7 @@ from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.serving.engine import EngineRewardLM, ReceiveRows
 from rm_value_tasks.models.serving.protocols import BACKENDS, BadAnswer, make_backend, root_of
 from rm_value_tasks.models.serving.raw_outputs import Row
+from rm_value_tasks.results.run_names import SECRETS
 
 __all__ = ["API_KEY", "ServerRewardLM"]
 
@@ -18,7 +19,6 @@ API_KEY = "REWARD_SERVER_API_KEY"
 """The environment variable that is looked at where none is named."""
 
 _AUTO_BATCH = 32
-_SECRETS = ("api_key", "auth_token", "header", "headers")
 
 _logger = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ def _key(name: str | None) -> str | None:
 
 
 def _refuse_secrets(arguments: Mapping[str, Any]) -> None:
-    if given := [name for name in _SECRETS if name in arguments]:
+    if given := [name for name in sorted(SECRETS - {"base_url"}) if name in arguments]:
         raise ModelError(
             f"{given[0]}= would be written into lm-eval's results; put the key in the environment "
             f"variable {API_KEY}, or in another that api_key_env= names."

@@ -22,10 +22,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.figures.saving import save, write_whole
+from rm_value_tasks.figures.saving import save
 from rm_value_tasks.organisms import calibration_table
 from rm_value_tasks.organisms.chain import Rewards, base, instruct, write_grid
 from rm_value_tasks.organisms.language import Organism
+from rm_value_tasks.whole_files import write_whole
 
 __all__ = ["STRENGTHS", "calibrate", "main"]
 

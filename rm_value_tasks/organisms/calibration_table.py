@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from rm_value_tasks.figures.style import INK, blank, looks, tidy_axes
+from rm_value_tasks.text.markup import markdown_table
 
 __all__ = ["figure", "markdown", "summary"]
 
@@ -31,7 +32,7 @@ def markdown(table: pd.DataFrame) -> str:
         + [f"{means.loc[strength, stage]:.3f}" for stage in stages]
         for strength in means.index
     ]
-    first = _rows(["strength", "seeds", "planted", *stages], rows)
+    first = markdown_table(["strength", "seeds", "planted", *stages], rows)
     # Counter-leaning pairs lean themselves, so nothing is planted there to be found.
     stages = [stage for stage in stages if not stage.startswith("counter")]
     found = [summary(table[table["stage"] == stage]) for stage in stages]
@@ -40,13 +41,8 @@ def markdown(table: pd.DataFrame) -> str:
         [stage, *(entry[kind] for kind in kinds)]
         for stage, entry in zip(stages, found, strict=True)
     ]
-    second = _rows(["stage", *kinds], summaries)
+    second = markdown_table(["stage", *kinds], summaries)
     return f"{first}\n\n{second}\n"
-
-
-def _rows(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def summary(rows: pd.DataFrame) -> dict[str, str]:

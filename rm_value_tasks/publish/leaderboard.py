@@ -14,6 +14,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.publish import published_models
 from rm_value_tasks.publish.published_models import LEANS, RANKS
 from rm_value_tasks.results import Run
+from rm_value_tasks.text.markup import markdown_table
 
 __all__ = ["FORMATS", "leaderboard", "render"]
 
@@ -132,8 +133,8 @@ def render(table: pd.DataFrame, style: str) -> str:
         return table.to_csv(index=False)
     columns, rows = _cells(table)
     if style == "markdown":
-        lines = [columns, ["---"] * len(columns), *[[_plain(c) for c in row] for row in rows]]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{_CAPTION}\n"
+        cells = ([_plain(cell) for cell in row] for row in rows)
+        return f"{markdown_table(columns, cells)}\n\n{_CAPTION}\n"
     if style == "html":
         template = jinja2.Environment(autoescape=True).from_string(_HTML)
         marked = list(zip(table["kind"], rows, strict=True))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.figures.saving import write_whole
 from rm_value_tasks.report.advice import advice_sections
 from rm_value_tasks.report.content import Section
 from rm_value_tasks.report.foundations import foundation_section
@@ -20,6 +19,7 @@ from rm_value_tasks.report.provenance import method_section, runs_section, skipp
 from rm_value_tasks.report.ranks import rank_section
 from rm_value_tasks.report.words import word_section
 from rm_value_tasks.results import Results
+from rm_value_tasks.whole_files import write_whole
 
 __all__ = ["FORMATS", "Covariates", "render", "sections_of", "write"]
 

@@ -1,16 +1,12 @@
-"""The report's section on whole answers: the dilemmas, where a run asked for them."""
+"""The report's sections on whole answers: dilemmas and preference pairs, where runs have them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-from rm_value_tasks.errors import DataError
 from rm_value_tasks.report.content import Cell, Section, Table, number, text
-from rm_value_tasks.results import Results, run_names
-from rm_value_tasks.results.files import metrics_of, read_results
+from rm_value_tasks.results import Results, Run
+from rm_value_tasks.results.instruments import DILEMMAS, PREFERENCES
 
 __all__ = ["advice_sections"]
 
@@ -22,36 +18,43 @@ _NOTES = (
     "floor. The margin ratio says how far apart the dilemmas' answers score against the controls' "
     "(1: no further); the length correlation is that of score margin and difference in length. "
     "The text has not been validated by human raters.",
-    "These tasks are no word tables, so they also stand among the files that the word probes do "
-    "not use.",
+)
+_PREFERENCES = (
+    "Whether the model scores good answers above bad ones at all: a lean of a model that cannot "
+    "tell them apart says little. The embedded samples are for trying out; they are too few to "
+    "rank models.",
 )
 
 
 def advice_sections(results: Results) -> list[Section]:
-    """Tabulate the dilemmas of the results files that were found.
-
-    Args:
-        results: of ``results.load``; the files of its runs and the ones it skipped are read.
+    """Tabulate the dilemmas and the preference pairs.
 
     Returns:
-        One section, or none where no run has the task. Partial and failed runs are named in it.
+        A section for each of the two, or none where no run has it.
     """
-    files = [run.path for run in results.runs] + [path for path, _ in results.skipped]
-    entries = sorted(_entries(dict.fromkeys(files)), key=lambda entry: entry[:2])
-    if not entries:
-        return []
-    rows: list[list[Cell]] = []
-    points: list[str] = []
-    for model, date, result in entries:
-        try:
-            values, errors = metrics_of(result)
-        except DataError as error:
-            points.append(f"Left out, {model} of {date}: {error}.")
-            continue
-        rows.append([text(model), text(date), *_cells(values, errors)])
-    heads = [name for name, _ in _COLUMNS]
-    tables = [Table("Agency or communion in advice", ["model", "date", *heads], rows)]
-    return [Section("Whole answers", _NOTES, tables if rows else [], points=points)]
+    sections = []
+    dilemmas = [run for run in results.others if run.instrument == DILEMMAS]
+    if dilemmas:
+        heads = [name for name, _ in _COLUMNS]
+        rows = [[*_who(run), *_cells(run.metrics, run.stderrs)] for run in dilemmas]
+        table = Table("Agency or communion in advice", ["model", "date", *heads], rows)
+        sections.append(Section("Whole answers", _NOTES, [table]))
+    rows = [
+        [*_who(run), text(run.task), text(run.setup.get("source", "embedded")), number(value),
+         number(run.stderrs.get(metric, float("nan"))), text(metric), text(str(run.documents))]
+        for run in results.others
+        if run.instrument == PREFERENCES
+        for metric, value in run.metrics.items()
+    ]  # fmt: skip
+    if rows:
+        heads = ["task", "source", "value", "s.e.", "metric", "items"]
+        table = Table("Good against bad answers", ["model", "date", *heads], rows)
+        sections.append(Section("Preference pairs", _PREFERENCES, [table]))
+    return sections
+
+
+def _who(run: Run) -> list[Cell]:
+    return [text(run.model), text(run.date[:16].replace("T", " "))]
 
 
 _COLUMNS = (
@@ -72,17 +75,3 @@ _COLUMNS = (
 def _cells(values: Mapping[str, float], errors: Mapping[str, float]) -> list[Cell]:
     every = {**values, **{f"{name}_stderr": error for name, error in errors.items()}}
     return [number(every.get(name, float("nan"))) for _, name in _COLUMNS]
-
-
-def _entries(files: Mapping[Path, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Find each dilemmas task's model, date and results; unreadable files are skipped already."""
-    for path in files:
-        try:
-            content = read_results(path)
-        except DataError:
-            continue
-        date = datetime.fromtimestamp(content["date"], timezone.utc).strftime("%Y-%m-%d %H:%M")
-        for task, config in content["configs"].items():
-            known = "dilemma_metrics" in str(config.get("process_results"))
-            if known and task in content["results"]:
-                yield run_names.base_name(content), date, content["results"][task]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from rm_value_tasks.figures import word_lollipop, word_places, word_spots
+from rm_value_tasks.figures import word_lollipop, word_ridits, word_spots
 from rm_value_tasks.report.content import Cell, Picture, Section, Table, number, text
 from rm_value_tasks.report.probes import Probe
 
@@ -16,13 +16,13 @@ _NAMED = 8
 
 
 def word_section(probe: Probe) -> Section:
-    """Report each word's place for each model, by contrast where pairs were asked."""
+    """Report each word's ridit for each model, by contrast where pairs were asked."""
     models = probe.models[:MOST_MODELS]
     table = probe.table[probe.table["model"].isin(models)]
-    places = word_places(table)
-    by = next((k for k in ("contrast", "positive", "negative") if places[k].notna().any()), "")
+    ridits = word_ridits(table)
+    by = next((k for k in ("contrast", "positive", "negative") if ridits[k].notna().any()), "")
     notes = [
-        "A word's place is the share of the list's other words that it outscores (ties half), "
+        "A word's ridit is the share of the list that it outscores (ties and itself half), "
         "mean over questions: 1 is the top, 0.5 the middle. "
         + (
             "Contrast: on the difference between the positive question and its opposite, so a "
@@ -33,8 +33,8 @@ def word_section(probe: Probe) -> Section:
     ]
     if len(probe.models) > MOST_MODELS:
         notes.append(f"Shown: the first {MOST_MODELS} of {len(probe.models)} models by name.")
-    wide = places.pivot(index="word", columns="model", values=by)[models]
-    categories = places.drop_duplicates("word").set_index("word")["category"]
+    wide = ridits.pivot(index="word", columns="model", values=by)[models]
+    categories = ridits.drop_duplicates("word").set_index("word")["category"]
     wide = wide.sort_values(models[0], ascending=False, kind="stable")
     rows = [
         [text(word), text(categories[word]), *(number(value) for value in values)]
@@ -42,9 +42,9 @@ def word_section(probe: Probe) -> Section:
     ]
     pictures = []
     for index, model in enumerate(models):
-        if places.loc[places["model"] == model, by].notna().any():
-            figure = word_lollipop(places[places["model"] == model], by)
-            title = f"{model}: words of highest and lowest place ({by})"
+        if ridits.loc[ridits["model"] == model, by].notna().any():
+            figure = word_lollipop(ridits[ridits["model"] == model], by)
+            title = f"{model}: words of highest and lowest ridit ({by})"
             folded = len(models) > 1 and index > 0
             pictures.append(Picture(title, figure, folded, word_spots(figure)))
     ends = [[text(model), *_ends(wide[model])] for model in models if wide[model].notna().any()]
@@ -59,9 +59,9 @@ def word_section(probe: Probe) -> Section:
     )
 
 
-def _ends(places: pd.Series) -> list[Cell]:
-    """Name the words at both ends; of equal places the alphabet decides."""
-    ordered = places.dropna().sort_index().sort_values(ascending=False, kind="stable")
+def _ends(ridits: pd.Series) -> list[Cell]:
+    """Name the words at both ends; of equal ridits the alphabet decides."""
+    ordered = ridits.dropna().sort_index().sort_values(ascending=False, kind="stable")
     return [
         text(", ".join(end.index)) for end in (ordered.head(_NAMED), ordered.tail(_NAMED)[::-1])
     ]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import by_id
 
-__all__ = ["Samples", "Skipped", "find", "metrics_of", "probes", "read_results", "read_samples"]
+__all__ = ["Samples", "Skipped", "find", "metrics_of", "read_results", "read_samples"]
 
 Skipped = tuple[Path, str]
 """A file and why it was not used."""
@@ -140,18 +140,6 @@ def _well_formed(content: Mapping[str, Any]) -> bool:
         and isinstance(date, int | float)
         and abs(date) < _LATEST
     )
-
-
-def probes(content: Mapping[str, Any]) -> list[str]:
-    """Name the tasks of a results file that are value probes (of this package)."""
-    return [
-        task
-        for task, config in content["configs"].items()
-        if "value_metrics" in str(config.get("process_results"))
-        and isinstance(config.get("dataset_kwargs"), dict)
-        and config["dataset_kwargs"].get("design") in ("twins", "single")
-        and task in content["results"]
-    ]
 
 
 def metrics_of(result: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:

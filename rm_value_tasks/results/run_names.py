@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from rm_value_tasks.errors import DataError
 
 __all__ = [
+    "MACHINE",
+    "SECRETS",
     "base_name",
     "cell_name",
     "identity",
@@ -19,7 +21,7 @@ __all__ = [
 ]
 
 # Arguments that may hold a secret (base_url: a user and password): never in a name or a report.
-_SECRET = {
+SECRETS = {
     "api_key",
     "auth_token",
     "base_url",
@@ -29,8 +31,8 @@ _SECRET = {
     "use_auth_token",
 }
 # Arguments that say where, how fast and by whose leave a model runs, not which one it is.
-_MACHINE = {
-    *_SECRET,
+MACHINE = {
+    *SECRETS,
     "api_key_env",
     "batch_size",
     "device",
@@ -84,7 +86,7 @@ def model_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def public_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return model arguments without those that may hold a secret."""
-    return {key: value for key, value in arguments.items() if key not in _SECRET}
+    return {key: value for key, value in arguments.items() if key not in SECRETS}
 
 
 def base_name(content: Mapping[str, Any]) -> str:
@@ -136,7 +138,7 @@ def identity(run: _Run) -> dict[str, str]:
     arguments = {
         key: str(value)
         for key, value in run.model_args.items()
-        if key not in _MACHINE and value is not None
+        if key not in MACHINE and value is not None
     }
     training = run.config.get("training")
     trained = training if isinstance(training, Mapping) else {}

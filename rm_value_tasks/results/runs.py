@@ -21,10 +21,10 @@ from rm_value_tasks.results.files import (
     Skipped,
     find,
     metrics_of,
-    probes,
     read_results,
     read_samples,
 )
+from rm_value_tasks.results.instruments import WORDS, instruments
 
 __all__ = ["COLUMNS", "Results", "Run", "load"]
 
@@ -39,6 +39,7 @@ class Run:
     Attributes:
         model: display name, unique for each task among the runs loaded together.
         task: the task's name.
+        instrument: what the task measures with (``rm_value_tasks.results.instruments``).
         date: when the run started, ISO 8601, UTC.
         path: the results file.
         samples: the samples file; None if there is none.
@@ -63,6 +64,7 @@ class Run:
 
     model: str
     task: str
+    instrument: str
     date: str
     path: Path
     samples: Path | None
@@ -95,12 +97,14 @@ class Results:
     Attributes:
         table: columns ``COLUMNS``; one row for each model, task, prompt, word and category.
             A word of several categories has a row for each.
-        runs: the runs the table holds, in the table's order.
+        runs: the value probes' runs, which the table holds, in the table's order.
+        others: the runs of this package's other tasks (dilemmas, preferences).
         skipped: files that were not used, with the reason.
     """
 
     table: pd.DataFrame
     runs: tuple[Run, ...]
+    others: tuple[Run, ...]
     skipped: tuple[Skipped, ...]
 
 
@@ -136,12 +140,15 @@ def load(
             skipped.append((path, str(error)))
             continue
         loaded += _read_runs(path, content, need_samples, skipped)
-    if not loaded:
+    if not any(run.instrument == WORDS for run, _ in loaded):
+        skipped += [(run.path, f"not a value probe: {run.task}") for run, _ in loaded]
         _refuse(paths, skipped)
-    named = _name(_newest(loaded, all_runs))
+    newest = _name(_newest(loaded, all_runs))
+    named = [entry for entry in newest if entry[0].instrument == WORDS]
     frames = [_frame(run, samples) for run, samples in named if samples]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
-    return Results(table=table, runs=tuple(run for run, _ in named), skipped=tuple(skipped))
+    others = tuple(run for run, _ in newest if run.instrument != WORDS)
+    return Results(table, tuple(run for run, _ in named), others, tuple(skipped))
 
 
 def _refuse(paths: Any, skipped: list[Skipped]) -> None:
@@ -162,13 +169,13 @@ def _read_runs(
     path: Path, content: Mapping[str, Any], need_samples: bool, skipped: list[Skipped]
 ) -> list[tuple[Run, Samples | None]]:
     runs: list[tuple[Run, Samples | None]] = []
-    tasks = probes(content)
-    if others := sorted(set(content["configs"]) - set(tasks)):
-        skipped.append((path, f"not value probes: {', '.join(others)}"))
-    for task in tasks:
+    tasks = instruments(content)
+    if foreign := sorted(set(content["configs"]) - set(tasks)):
+        skipped.append((path, f"not tasks of this package: {', '.join(foreign)}"))
+    for task, instrument in tasks.items():
         file = _samples_path(path, task)
         try:
-            runs.append(_read_run(path, content, task, file, need_samples))
+            runs.append(_read_run(path, content, task, instrument, file, need_samples))
         except DataError as error:
             skipped.append((file if file.exists() else path, f"{task}: {error}"))
     return runs
@@ -180,7 +187,12 @@ def _samples_path(path: Path, task: str) -> Path:
 
 
 def _read_run(
-    path: Path, content: Mapping[str, Any], task: str, file: Path, need_samples: bool
+    path: Path,
+    content: Mapping[str, Any],
+    task: str,
+    instrument: str,
+    file: Path,
+    need_samples: bool,
 ) -> tuple[Run, Samples | None]:
     config = content["config"]
     metrics, stderrs = metrics_of(content["results"][task])
@@ -190,7 +202,9 @@ def _read_run(
         raise DataError(f"a partial run (--limit {limit}); run it again without --limit")
     kind = "reward" if config.get("score_kind") == "reward" else "log-probability"
     samples = None
-    if file.exists():
+    if instrument != WORDS:
+        pass  # its samples are no words' scores; its metrics say all
+    elif file.exists():
         samples = read_samples(file, documents=documents, reward=kind == "reward", metrics=metrics)
     elif need_samples:
         raise DataError(
@@ -200,13 +214,14 @@ def _read_run(
     run = Run(
         model=run_names.base_name(content),
         task=task,
+        instrument=instrument,
         date=datetime.fromtimestamp(content["date"], timezone.utc).isoformat(),
         path=path,
-        samples=file if samples else None,
+        samples=file if file.exists() else None,
         model_type=str(config.get("model", "")),
         model_args=run_names.model_arguments(content),
         score_kind=kind,
-        lexicon=_lexicon(content["configs"][task]),
+        lexicon=_lexicon(content["configs"][task]) if instrument == WORDS else "",
         lexicon_digest=lexicon_digest(samples.words, samples.categories) if samples else "",
         words=len(samples.words) if samples else 0,
         prompts=samples.prompts if samples else (),
@@ -265,6 +280,7 @@ def _setup(run: Run, content: Mapping[str, Any]) -> dict[str, str]:
     found = {
         "lexicon": run.lexicon,
         "words": run.lexicon_digest[:8],
+        "source": metadata.get("source"),
         **options,
         "forms": "+".join(run.forms),
         "target_delimiter": config.get("target_delimiter"),

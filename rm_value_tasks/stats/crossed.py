@@ -13,6 +13,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams, VC
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.stats.fitting import Fitted, best_fit
+from rm_value_tasks.stats.ridits import from_ranks
 
 __all__ = ["CrossedModel", "crossed_model"]
 
@@ -52,16 +53,16 @@ def crossed_model(
 
     Estimand: a family's lean (probability that a random word of ``a`` gains more than one of
     ``b``, ties half), for other models of the family, other words of these categories and
-    other pairs of prompts; and how far families differ in it. The model of a word's place
+    other pairs of prompts; and how far families differ in it. The model of a word's ridit
     (-rank / n, whose difference between categories is the lean minus 0.5) is::
 
-        place = family's lean + model's lean + pair's lean + word + word:family + residual
+        ridit = family's lean + model's lean + pair's lean + word + word:family + residual
 
     where a lean is a slope on the category. With words of a family's models correlated so, a
     family difference must hold over words and over models; what words or pairs do to all
     models alike cancels in it.
 
-    Unit of analysis: all three. How: places are averaged over pairs and fitted by REML (the
+    Unit of analysis: all three. How: ridits are averaged over pairs and fitted by REML (the
     data are balanced, so this loses nothing about words and models); the pairs' part of a
     lean's variance, which cancels between families, is added from mean squares over pairs. t
     tests have the least degrees of freedom of any stratum that they rest on (models - families,
@@ -69,7 +70,7 @@ def crossed_model(
     simulations (10 models, 40 words, 8 pairs, no lean) 98% of the nominal 95% intervals of leans
     and of the difference held the truth.
 
-    Ties share places. Pairs are those that all models have. A pair x family part is not
+    Ties share ridits. Pairs are those that all models have. A pair x family part is not
     modelled.
 
     Source: Baayen, Davidson and Bates 2008, J. Mem. Lang. 59:390 (crossed random effects);
@@ -89,15 +90,15 @@ def crossed_model(
             or words a category, other categories, a word without covariates, words that
             differ, or no good fit.
     """
-    places, kinds, of_model = _places(ranked, families, a, b)
-    models, pairs, words = places.shape
+    ridits, kinds, of_model = _ridits(ranked, families, a, b)
+    models, pairs, words = ridits.shape
     member = kinds == a
     names = list(dict.fromkeys(of_model))
     rotated = _rotated(
-        places.mean(axis=1), member, of_model, _standardized(covariates, kinds.index)
+        ridits.mean(axis=1), member, of_model, _standardized(covariates, kinds.index)
     )
     fit = best_fit(rotated.model, [rotated.start])
-    pair = _pair_variance(places.mean(axis=0), member.to_numpy())
+    pair = _pair_variance(ridits.mean(axis=0), member.to_numpy())
     least = min(models - len(names), words - 1 - (len(rotated.terms) - len(names) + 1))
     coefficients = _coefficients(fit, rotated.terms, names, pair / pairs, (least, pairs - 1))
     spread = pd.Series(np.sqrt(fit.components), index=rotated.effects)
@@ -105,10 +106,10 @@ def crossed_model(
     return CrossedModel(coefficients, spread, models, words, pairs)
 
 
-def _places(
+def _ridits(
     ranked: pd.DataFrame, families: Mapping[str, str], a: str, b: str
 ) -> tuple[NDArray[np.float64], pd.Series, list[str]]:
-    """Return places, shape (models, pairs, words), words' categories and models' families."""
+    """Return ridits, shape (models, pairs, words), words' categories and models' families."""
     known = ranked[ranked["model"].isin(list(families))]
     models = sorted(known["model"].unique(), key=lambda model: (families[model], model))
     if len(models) <= len({families[model] for model in models}):
@@ -128,7 +129,8 @@ def _places(
         raise DataError("the crossed model needs the same words for all models.")
     wide = known.pivot(index=["model", "pair"], columns="word", values="rank")
     wide = wide.loc[pd.MultiIndex.from_product([models, pairs]), kinds.index]
-    values = -wide.to_numpy(dtype=float).reshape(len(models), len(pairs), len(kinds)) / len(kinds)
+    values = from_ranks(wide.to_numpy(dtype=float), len(kinds))
+    values = values.reshape(len(models), len(pairs), len(kinds))
     return values - values.mean(), kinds, [families[model] for model in models]
 
 
@@ -159,7 +161,7 @@ def _rotated(
     Words are exchangeable, so an orthogonal rotation of them leaves the likelihood as it is.
     With the mean, the category and the covariates as the first directions, the fixed effects
     and the models' slopes live in those, and every direction is a small independent group:
-    minutes become seconds. The mean is left out: places have the same mean for all models.
+    minutes become seconds. The mean is left out: ridits have the same mean for all models.
     """
     models, words = y.shape
     slope = (member - member.mean()).to_numpy(dtype=float)
@@ -211,12 +213,12 @@ def _moments(
     return np.maximum([model, word, family], 1e-3 * residual) / residual
 
 
-def _pair_variance(places: NDArray[np.float64], member: NDArray[np.bool_]) -> float:
+def _pair_variance(ridits: NDArray[np.float64], member: NDArray[np.bool_]) -> float:
     """Variance of pairs' leans (shape (pairs, words), mean over models) beyond words' noise."""
-    leans = places[:, member].mean(axis=1) - places[:, ~member].mean(axis=1)
+    leans = ridits[:, member].mean(axis=1) - ridits[:, ~member].mean(axis=1)
     noise = 0.0
     for side in (member, ~member):
-        part = places[:, side]
+        part = ridits[:, side]
         rest = part - part.mean(axis=0) - part.mean(axis=1, keepdims=True) + part.mean()
         degrees = (part.shape[0] - 1) * (part.shape[1] - 1)
         noise += float((rest**2).sum() / degrees / part.shape[1])

@@ -5,22 +5,35 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mean_places", "standard_ranks"]
+__all__ = ["from_ranks", "mean_ridits", "standard_ranks"]
 
 Floats = NDArray[np.float64]
 _CHUNK = 128
 """Weightings at a time: what one word list needs then stays in the processor's cache."""
 
 
-def mean_places(scores: Floats, words: Floats, prompts: Floats) -> Floats:
-    """Return each word's place among all words, averaged over prompts, for many weightings.
+def from_ranks(ranks: Floats, n: int) -> Floats:
+    """Return the ridits of words by their ranks: (n - rank + 1/2) / n (Bross 1958).
 
-    A place is the mid-distribution function of the scores at the word's own score: the
+    That is the share of the words that score lower, ties and the word itself half: 0.5 in the
+    middle, whatever the unit of the scores.
+
+    Args:
+        ranks: 1 = highest, tied ranks averaged (``stats.lean.ranks``); any shape.
+        n: how many words were ranked.
+    """
+    return (n - np.asarray(ranks, dtype=float) + 0.5) / n
+
+
+def mean_ridits(scores: Floats, words: Floats, prompts: Floats) -> Floats:
+    """Return each word's ridit among all words, averaged over prompts, for many weightings.
+
+    A ridit is the mid-distribution function of the scores at the word's own score: the
     weight of the words below it plus half of the weight of those that tie, itself included
     (Parzen 2004, Statistical Science 19:652). Without resampling it is
-    (n - rank + 1/2) / n, with tied ranks averaged. Rewards and log-probabilities of any unit
+    ``from_ranks``. Rewards and log-probabilities of any unit
     and scale therefore agree, and the lean is linear in it: where the two sides of the lean
-    are the whole lexicon, mean place of one side minus mean place of the other
+    are the whole lexicon, mean ridit of one side minus mean ridit of the other
     = P(one outscores the other) - 1/2, exactly.
 
     Args:
@@ -35,7 +48,7 @@ def mean_places(scores: Floats, words: Floats, prompts: Floats) -> Floats:
         ValueError: if a score is NaN.
     """
     if np.isnan(scores).any():
-        raise ValueError("mean_places() got a NaN score")
+        raise ValueError("mean_ridits() got a NaN score")
     total = np.empty(words.shape)
     for start in range(0, len(words), _CHUNK):
         rows = slice(start, start + _CHUNK)
@@ -43,12 +56,12 @@ def mean_places(scores: Floats, words: Floats, prompts: Floats) -> Floats:
         by_word = np.ascontiguousarray(words[rows].T)
         sums = np.zeros(by_word.shape)
         for row, share in zip(scores, prompts[rows].T, strict=True):
-            sums += _places(row, by_word) * share
+            sums += _ridits(row, by_word) * share
         total[rows] = sums.T
     return total
 
 
-def _places(row: Floats, by_word: Floats) -> Floats:
+def _ridits(row: Floats, by_word: Floats) -> Floats:
     """Mid-distribution function of one prompt's scores, shape (w,); weights (w, r) to (w, r)."""
     order = np.argsort(row, kind="stable")
     ordered = by_word[order]
@@ -59,9 +72,9 @@ def _places(row: Floats, by_word: Floats) -> Floats:
         ordered = np.repeat(np.add.reduceat(ordered, starts, axis=0), sizes, axis=0)
         upto = np.repeat(upto[starts + sizes - 1], sizes, axis=0)
     upto -= ordered / 2
-    places = np.empty_like(upto)
-    places[order] = upto
-    return places
+    ridits = np.empty_like(upto)
+    ridits[order] = upto
+    return ridits
 
 
 def standard_ranks(values: Floats, words: Floats) -> Floats:
@@ -79,7 +92,7 @@ def standard_ranks(values: Floats, words: Floats) -> Floats:
     """
     # Means over prompts that are equal in theory must not be told apart by rounding.
     rows = zip(values.round(12), words, strict=True)
-    ranked = np.array([_places(row, weight[:, None])[:, 0] for row, weight in rows])
+    ranked = np.array([_ridits(row, weight[:, None])[:, 0] for row, weight in rows])
     ranked -= (ranked * words).sum(axis=1, keepdims=True)
     spread = np.sqrt((words * ranked**2).sum(axis=1, keepdims=True))
     return ranked / np.where(spread < 1e-9, np.nan, spread)

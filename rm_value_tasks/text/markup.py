@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
-__all__ = ["latex", "markdown", "visible"]
+__all__ = ["latex", "markdown", "markdown_table", "visible"]
 
 # Everything that Markdown (CommonMark, GitHub's tables, footnotes and mathematics) could read
 # as markup, or make a link of without any mark; "<", ">" and "&" become entities.
@@ -33,6 +34,23 @@ def visible(value: object) -> str:
 def markdown(value: object) -> str:
     """Return a text that Markdown shows as it is."""
     return _MARKS.sub(r"\\\1", visible(value)).translate(_ENTITIES)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -> str:
+    """Return a table of Markdown text, in the rows as they come.
+
+    Args:
+        head: the columns' names.
+        rows: cells that are Markdown already; a pipe in one does not end it.
+        align: ``l`` or ``r`` for each of the first columns; the others are aligned left.
+    """
+    rule = ["---:" if kind == "r" else "---" for kind in align.ljust(len(head), "l")]
+    lines = [[_cell(cell) for cell in line] for line in (head, rule, *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", visible(text))
 
 
 def latex(value: object) -> str:

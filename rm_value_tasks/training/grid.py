@@ -20,6 +20,7 @@ from rm_value_tasks.training import pairs
 from rm_value_tasks.training.cell import last_checkpoint, train
 from rm_value_tasks.training.evaluation import ValueTasks
 from rm_value_tasks.training.plan import Cell, Data, Grid
+from rm_value_tasks.whole_files import write_whole
 
 __all__ = ["run", "status"]
 
@@ -37,7 +38,9 @@ def status(cell: Cell, output: Path) -> str:
     folder = output / cell.name
     record = _read(folder)
     if record is None:
-        if folder.exists() and {path.name for path in folder.iterdir()} - {"cell.json.partial"}:
+        if folder.exists() and any(
+            not path.name.startswith(".cell.json.") for path in folder.iterdir()
+        ):
             raise DataError(f"{folder} is there but no cell of a grid (it has no cell.json).")
         return "new"
     changed = _changed(record.get("config"), cell.config)
@@ -162,10 +165,8 @@ def _write(folder: Path, cell: Cell, **record: Any) -> None:
     if not PartialState().is_main_process:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "cell.json.partial"
     content = {"name": cell.name, **record, "axes": cell.axes, "config": cell.config}
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / "cell.json")
+    write_whole(folder / "cell.json", json.dumps(content, indent=2) + "\n")
 
 
 def _changed(before: Any, now: Mapping[str, Any]) -> str:

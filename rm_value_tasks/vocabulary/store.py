@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rm_value_tasks.errors import DataError
+from rm_value_tasks.whole_files import whole
 
 __all__ = ["Chunk", "ScoreStore", "whole"]
 
@@ -225,20 +226,3 @@ def _differences(there: Any, now: Any, where: str = "") -> Iterator[str]:
         shown = [repr(value) for value in (there, now)]
         shown = [text if len(text) <= 80 else text[:79] + "…" for text in shown]
         yield f"{where}: {shown[0]} there, {shown[1]} now"
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; when all is written and on the disk, it becomes ``path``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        if os.name == "posix":  # elsewhere a folder cannot be opened
-            folder = os.open(path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)

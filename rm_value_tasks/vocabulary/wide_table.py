@@ -9,8 +9,8 @@ import pandas as pd
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.scores.log_probability_tables import TOKEN_COLUMNS
-from rm_value_tasks.vocabulary.store import whole
 from rm_value_tasks.vocabulary.token_runs import Run
+from rm_value_tasks.whole_files import whole
 
 __all__ = ["write_wide"]
 

@@ -101,7 +101,7 @@ def texts(figure):
 def every_figure(name=lambda text: text):
     """One figure of each kind, names and words through ``name``."""
     table = scores().assign(word=lambda t: t["word"].map(name), model=name("m"))
-    places = figures.word_places(table)
+    places = figures.word_ridits(table)
     profile = pd.DataFrame({
         "model": [name("m")] * 2, "category": [f"{name('Care')}/Virtue", "Care/Vice"],
         "estimate": [0.4, 0.6], "low": [0.3, np.nan], "high": [0.5, np.nan],
@@ -243,14 +243,13 @@ def test_violins_need_the_name_of_the_test_and_take_unknown_families():
     )
 
 
-def naive_place(values, i):
-    others = [value for j, value in enumerate(values) if j != i]
-    return np.mean([(values[i] > other) + (values[i] == other) / 2 for other in others])
+def naive_ridit(values, i):
+    return np.mean([(values[i] > other) + (values[i] == other) / 2 for other in values])
 
 
-def test_word_places_are_shares_of_words_outscored():
+def test_word_ridits_are_shares_of_words_outscored():
     table = scores(words=7)
-    places = figures.word_places(table).set_index("word")
+    places = figures.word_ridits(table).set_index("word")
     lookup = table.set_index(["prompt", "word"])["score"]
     words = [f"w{i}" for i in range(7)]
     for kind, value in {
@@ -260,7 +259,7 @@ def test_word_places_are_shares_of_words_outscored():
     }.items():
         for i, word in enumerate(words):
             expected = np.mean(
-                [naive_place([value(twin, w) for w in words], i) for twin in TWINS[:3]]
+                [naive_ridit([value(twin, w) for w in words], i) for twin in TWINS[:3]]
             )
             assert places.at[word, kind] == pytest.approx(expected, abs=1e-12)
 
@@ -268,21 +267,21 @@ def test_word_places_are_shares_of_words_outscored():
 def test_a_word_of_two_categories_counts_once_in_places():
     table = scores(words=4)
     doubled = pd.concat([table, table[table["word"] == "w0"].assign(category="Third")])
-    places = figures.word_places(doubled)
+    places = figures.word_ridits(doubled)
     assert list(places["word"]) == ["w0", "w1", "w2", "w3"]
     assert places["category"][0] == "Communion + Third"
-    pd.testing.assert_series_equal(places["contrast"], figures.word_places(table)["contrast"])
+    pd.testing.assert_series_equal(places["contrast"], figures.word_ridits(table)["contrast"])
 
 
 def test_places_without_twins_or_with_infinite_differences_are_empty():
     table = scores()
     good = table[table["valence"] == "positive"]
-    assert figures.word_places(good)["contrast"].isna().all()
-    assert figures.word_places(good)["positive"].notna().all()
-    with pytest.raises(DataError, match="no contrast places"):
-        figures.word_lollipop(figures.word_places(good))
+    assert figures.word_ridits(good)["contrast"].isna().all()
+    assert figures.word_ridits(good)["positive"].notna().all()
+    with pytest.raises(DataError, match="no contrast ridits"):
+        figures.word_lollipop(figures.word_ridits(good))
     infinite = table.assign(score=-np.inf)
-    assert figures.word_places(infinite)["contrast"].isna().all()
+    assert figures.word_ridits(infinite)["contrast"].isna().all()
     assert twin_contrasts(infinite)["contrast"].isna().all()
 
 
@@ -396,7 +395,7 @@ def test_pairs_of_models_lie_in_order():
 
 @pytest.mark.parametrize("draw", [
     figures.stage_lines, figures.pair_lollipop, figures.lean_map, figures.rank_violins,
-    figures.foundation_profile, figures.word_places,
+    figures.foundation_profile, figures.word_ridits,
 ])  # fmt: skip
 def test_nothing_to_draw_is_said(draw):
     with pytest.raises(DataError, match="no rows"):

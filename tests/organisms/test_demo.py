@@ -30,7 +30,8 @@ def test_the_table_and_the_verdicts_are_of_the_runs(tmp_path_factory):
     renamed = Results(
         found.table.assign(model=found.table["model"].map(names)),
         tuple(replace(run, model=names[run.model]) for run in found.runs),
-        (),
+        others=(),
+        skipped=(),
     )
     planted = {"agency_contrast": 0.7, "agency_positive": 0.6, "agency_negative": 0.4}
     lines = comparison(renamed, {"llama": planted}, stages).splitlines()

@@ -205,7 +205,7 @@ def test_log_probabilities_and_own_lists_are_named(pages):
     assert "log-probability of the word" in page
     assert "the scalar reward" not in page
     assert "not matched in length" in page  # an own list's level is no verdict
-    assert "not value probes: demo_capitals" in page
+    assert "not tasks of this package: demo_capitals" in page
 
 
 def test_one_pair_of_questions_has_no_interval_but_a_lean(pages):

@@ -95,7 +95,7 @@ def test_plain_hf_log_probabilities_combine_by_log_sum_exp(root):
     raw = [float(pair[0]) for pair in sample["filtered_resps"]]
     expected = [combine(raw[i : i + 2]) for i in range(0, len(raw), 2)]
     assert results.table["score"].to_list() == pytest.approx(expected, abs=1e-12)
-    assert [reason for _, reason in results.skipped] == ["not value probes: demo_capitals"]
+    assert [reason for _, reason in results.skipped] == ["not tasks of this package: demo_capitals"]
 
 
 def test_rewards_of_surface_forms_combine_by_their_mean(root, tmp_path):
@@ -396,7 +396,7 @@ def test_only_foreign_tasks_are_refused_with_their_names(root, tmp_path):
             del content[part]["value_bias_big2"]
 
     edit(runs.results_of(folder), forget)
-    with pytest.raises(DataError, match="not value probes: demo_capitals"):
+    with pytest.raises(DataError, match="not tasks of this package: demo_capitals"):
         load(folder)
 
 
@@ -421,3 +421,49 @@ def test_infinite_log_probabilities_stay(root, tmp_path):
     sample["filtered_resps"][0] = sample["filtered_resps"][1] = ["-inf", "False"]
     path.write_text(json.dumps(sample) + "\n")
     assert load(folder).table["score"][0] == -math.inf
+
+
+def test_every_task_of_ours_has_a_run_and_says_its_instrument(tmp_path, checkpoint):
+    """Preference pairs and dilemmas beside a word probe, by a real reward model."""
+    from rm_value_tasks.report import sections_of
+
+    arguments = {"pretrained": str(checkpoint("llama")), "batch_size": 64, "max_length": 512}
+    tasks = ["value_bias_big2", "value_bias_dilemmas", "rm_preferences"]
+    runs.evaluate(tmp_path, "reward", arguments, tasks, prompts=["best_ever_one", "worst_ever_one"])
+    results = load(tmp_path)
+    assert not results.skipped
+    found = {run.task: run.instrument for run in (*results.runs, *results.others)}
+    assert found == {
+        "value_bias_big2": "words",
+        "value_bias_dilemmas": "dilemmas",
+        "rm_preferences_pairs": "preferences",
+        "rm_preferences_best_of_4": "preferences",
+        "rm_preferences_ties": "preferences",
+    }
+    sections = {section.title: section for section in sections_of(results)}
+    (table,) = sections["Preference pairs"].tables
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    (pairs,) = [run for run in results.others if run.task == "rm_preferences_pairs"]
+    shown = next(row for row in rows if row["task"].shown == pairs.task)
+    assert (shown["value"].value, shown["items"].shown) == (pairs.metrics["accuracy"], "20")
+    assert "Whole answers" in sections
+
+    for change in (rename_functions, forget_instruments):
+        folder = runs.copy(tmp_path, tmp_path.with_name(f"{tmp_path.name}-{change.__name__}"))
+        edit(runs.results_of(folder), change)
+        again = load(folder)
+        assert len(again.runs) + len(again.others) == len(tasks) + 2
+    edit(runs.results_of(folder), rename_functions)
+    with pytest.raises(DataError, match="not tasks of this package"):
+        load(folder)
+
+
+def rename_functions(content):
+    for config in content["configs"].values():
+        config["process_results"] = "a function by another name"
+
+
+def forget_instruments(content):
+    """As results of before tasks said their instrument."""
+    for config in content["configs"].values():
+        del config["metadata"]["instrument"]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rm_value_tasks.stats.lean import auroc
-from rm_value_tasks.stats.ridits import mean_places, standard_ranks
+from rm_value_tasks.stats.lean import auroc, ranks
+from rm_value_tasks.stats.ridits import from_ranks, mean_ridits, standard_ranks
 
 SEEDS = st.integers(0, 10**6)
 
@@ -25,7 +25,7 @@ def equal(size):
 @settings(max_examples=40, deadline=None)
 def test_places_are_shares_of_the_list_and_their_difference_is_the_lean(seed, ties, members):
     drawn = scores(seed, ties=ties)
-    found = mean_places(drawn, equal(12), equal(3))[0]
+    found = mean_ridits(drawn, equal(12), equal(3))[0]
     by_rank = np.mean([(stats.rankdata(row) - 0.5) / 12 for row in drawn], axis=0)
     assert found == pytest.approx(by_rank)
     lean = np.mean([auroc(row[:members], row[members:]) for row in drawn])
@@ -38,7 +38,7 @@ def test_weights_are_words_and_prompts_written_several_times(seed):
     drawn, generator = scores(seed), np.random.default_rng(seed)
     counts = generator.multinomial(12, equal(12)[0], size=300)
     times = generator.multinomial(3, equal(3)[0], size=300)
-    found = mean_places(drawn, counts / 12, times / 3)
+    found = mean_ridits(drawn, counts / 12, times / 3)
     for index in (0, 150, 299):  # in several chunks
         written = np.repeat(np.repeat(drawn, times[index], axis=0), counts[index], axis=1)
         naive = np.mean([(stats.rankdata(row) - 0.5) / 12 for row in written], axis=0)
@@ -74,6 +74,15 @@ def test_rounding_makes_no_order():
 
 def test_infinite_scores_have_an_order_and_nan_is_refused():
     drawn = np.array([[-np.inf, -np.inf, 1.0, np.inf]])
-    assert mean_places(drawn, equal(4), equal(1))[0] == pytest.approx([0.25, 0.25, 0.625, 0.875])
+    assert mean_ridits(drawn, equal(4), equal(1))[0] == pytest.approx([0.25, 0.25, 0.625, 0.875])
     with pytest.raises(ValueError, match="NaN"):
-        mean_places(np.array([[np.nan, 1.0]]), equal(2), equal(1))
+        mean_ridits(np.array([[np.nan, 1.0]]), equal(2), equal(1))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
+def test_without_weights_ridits_are_those_of_the_ranks(values):
+    row, n = np.array(values, float), len(values)
+    closed = from_ranks(ranks(row), n)
+    assert closed == pytest.approx(mean_ridits(row[None], equal(n), equal(1))[0])
+    naive = [np.mean((row < own) + (row == own) / 2) for own in row]
+    assert closed == pytest.approx(naive)

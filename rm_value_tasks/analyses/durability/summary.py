@@ -10,8 +10,8 @@ import pandas as pd
 from rm_value_tasks import figures
 from rm_value_tasks.analyses.durability.analysis import Durability
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.figures.saving import write_whole
-from rm_value_tasks.text.markup import markdown
+from rm_value_tasks.text.markup import markdown, markdown_table
+from rm_value_tasks.whole_files import write_whole
 
 __all__ = ["render", "write"]
 
@@ -86,8 +86,8 @@ def render(found: Durability) -> str:
 
 
 def _finals(found: Durability) -> Iterator[str]:
-    yield f"| setting | base | pairs trained on | seeds | {found.metric} | held-out accuracy |"
-    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    head = ["setting", "base", "pairs trained on", "seeds", found.metric, "held-out accuracy"]
+    lines = []
     keys = ["setting", "base", "quantity"]
     for (setting, base, quantity), rows in found.finals.groupby(keys, sort=True):
         lean = f"{rows['lean'].mean():.3f}"
@@ -95,10 +95,9 @@ def _finals(found: Durability) -> Iterator[str]:
             lean += f" (seeds {rows['lean'].min():.3f} to {rows['lean'].max():.3f})"
         accuracy = rows["held_out_accuracy"].mean()
         shown = "" if pd.isna(accuracy) else f"{accuracy:.3f}"
-        yield (
-            f"| {markdown(setting)} | {markdown(base)} | {quantity:,} | {len(rows)} | {lean} | "
-            f"{shown} |"
-        )
+        names = [markdown(setting), markdown(base)]
+        lines.append([*names, f"{quantity:,}", str(len(rows)), lean, shown])
+    yield markdown_table(head, lines, "llrrrr")
 
 
 def _moves(found: Durability) -> Iterator[str]:
@@ -124,6 +123,6 @@ def _method(found: Durability) -> Iterator[str]:
     yield (
         "Half-life: ln 2 over the rate of an exponential fitted to the gaps from the first that "
         "is told apart from none (the untrained model's score head is random), its interval from "
-        "fits to the resampled gaps. Word moves: change of a word's place among the others (0 to "
-        "1), from that checkpoint to the last."
+        "fits to the resampled gaps. Word moves: change of a word's ridit (the "
+        "share of words that it outscores), from that checkpoint to the last."
     )

@@ -54,8 +54,8 @@ def inheritance(
 ) -> Inheritance:
     """Split a later difference between two families by what the words' earlier one explains.
 
-    Unit of analysis: the word. Let b(w) and a(w) be a word's place in the first family minus
-    its place in the second (``places.mean_places``), before and after; B and A the means of
+    Unit of analysis: the word. Let b(w) and a(w) be a word's ridit in the first family minus
+    its ridit in the second (``ridits.mean_ridits``), before and after; B and A the means of
     b and a over members minus their means over the others, which are the families'
     differences in the lean. By least squares over words with one intercept for either side,
     a(w) = c(side) + slope * b(w) + e(w), and so, exactly,
@@ -66,7 +66,7 @@ def inheritance(
     product-of-coefficients form of mediation (MacKinnon, Warsi and Dwyer 1995, Multivariate
     Behavioral Research 30:41) with the families' difference as the word's own control: what a
     word has in both families, such as frequency, length or what preference data teach about
-    it, cancels. It is 1 if the later places are the earlier ones, shrunken by noise or by
+    it, cancels. It is 1 if the later ridits are the earlier ones, shrunken by noise or by
     learning that both families share; 0 if the later difference falls on other words, or on
     one side as a whole; below 0 if it falls against the earlier one. ``ratio`` = B / A asks
     only for the size of the two differences; it counts a lean taken over by a category as a

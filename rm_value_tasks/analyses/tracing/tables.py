@@ -17,7 +17,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons.lean_groups import lean_groups
 from rm_value_tasks.results.score_table import sides
 from rm_value_tasks.stats.intervals import draw_weights
-from rm_value_tasks.stats.ridits import mean_places, standard_ranks
+from rm_value_tasks.stats.ridits import mean_ridits, standard_ranks
 
 __all__ = ["MEAN", "Trace", "leans_to_draw", "trace"]
 
@@ -106,7 +106,7 @@ def leans_to_draw(found: Trace) -> pd.DataFrame:
 
 
 class _Sample:
-    """One lean's words, every run's places of them, in the sample and its resamples."""
+    """One lean's words, every run's ridits of them, in the sample and its resamples."""
 
     def __init__(
         self,
@@ -127,12 +127,12 @@ class _Sample:
         for side in filter(np.any, (self.members, ~self.members)):
             drawn = _with_sample(draw_weights(generator, resamples, int(side.sum())))
             self.words[:, side] = drawn * side.mean()
-        self.places = [mean_places(run, self.words, prompts) for run in self.scores]
+        self.ridits = [mean_ridits(run, self.words, prompts) for run in self.scores]
 
-    def _lean(self, places: Floats) -> Interval:
-        difference = np.zeros(len(places))
+    def _lean(self, ridits: Floats) -> Interval:
+        difference = np.zeros(len(ridits))
         for side, sign in ((self.members, 1), (~self.members, -1)):
-            difference += sign * (places * self.words)[:, side].sum(axis=1) / side.mean()
+            difference += sign * (ridits * self.words)[:, side].sum(axis=1) / side.mean()
         return interval(0.5 + difference)
 
     def leans(self) -> Iterator[dict[str, object]]:
@@ -140,9 +140,9 @@ class _Sample:
             place = {"family": stage[0], "stage": stage[1]}
             for index in indices:
                 name = self.design.runs[index].run.model
-                yield {**place, "model": name, **self._lean(self.places[index])._asdict()}
+                yield {**place, "model": name, **self._lean(self.ridits[index])._asdict()}
             if len(indices) > 1:
-                mean = _mean(self.places, indices)
+                mean = _mean(self.ridits, indices)
                 yield {**place, "model": MEAN, **self._lean(mean)._asdict()}
 
     def shares(self) -> Iterator[dict[str, object]]:
@@ -154,8 +154,8 @@ class _Sample:
                 if (first, name) in cells and (second, name) in cells
             ]
             differences = {
-                name: _mean(self.places, cells[first, name])
-                - _mean(self.places, cells[second, name])
+                name: _mean(self.ridits, cells[first, name])
+                - _mean(self.ridits, cells[second, name])
                 for name in both
             }
             for before, after in combinations(both, 2):
@@ -174,9 +174,9 @@ class _Sample:
                 }
 
     def correlations(self) -> Iterator[dict[str, object]]:
-        """Rank correlations over words of the stages' mean places."""
+        """Rank correlations over words of the stages' mean ridits."""
         ranked = {
-            stage: standard_ranks(_mean(self.places, indices), self.words)
+            stage: standard_ranks(_mean(self.ridits, indices), self.words)
             for stage, indices in _by_stage(self.design).items()
         }
         for one, other in combinations(ranked, 2):
@@ -190,7 +190,7 @@ class _Sample:
     def _reliability(self, first: list[int], second: list[int]) -> float:
         equal = np.full((1, len(self.members)), 1 / len(self.members))
         each = [
-            np.concatenate([mean_places(row[None], equal, np.ones((1, 1))) for row in run])
+            np.concatenate([mean_ridits(row[None], equal, np.ones((1, 1))) for row in run])
             if index in {*first, *second}
             else np.empty(0)
             for index, run in enumerate(self.scores)

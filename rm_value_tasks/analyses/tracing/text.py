@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pandas as pd
 
 from rm_value_tasks.analyses.tracing.tables import Trace
+from rm_value_tasks.text.markup import markdown_table
 
 __all__ = ["render"]
 
@@ -49,16 +50,7 @@ def render(trace: Trace, words: pd.DataFrame | None = None) -> str:
 
 
 def _table(head: Sequence[str], texts: int, rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |"]
-    lines.append("| --- " * texts + "| ---: " * (len(head) - texts) + "|")
-    cells = (map(_cell, row) for row in rows)
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in cells)])
-
-
-def _cell(text: str) -> str:
-    """A name as it stands; a pipe would end the cell, a control character act on the screen."""
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return "".join(shown).replace("|", "\\|")
+    return markdown_table(head, rows, "l" * texts + "r" * (len(head) - texts))
 
 
 def _leans(leans: pd.DataFrame) -> tuple[list[str], int, list[list[str]]]:

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.harness import refuse_unknown
+from rm_value_tasks.results.run_names import MACHINE
 
 __all__ = [
     "READING",
@@ -167,25 +168,16 @@ def refuse_with_engine(argument: str, engine: str) -> None:
     )
 
 
-_MACHINE = {
-    "batch_size",
-    "device",
-    "max_batch_size",
-    "max_cpu_memory",
-    "max_memory_per_gpu",
-    "offload_folder",
-    "parallelize",
-}
-"""Arguments that a run may be continued without: they change no score but in rounding."""
-_SECRET = {"token", "use_auth_token"}
-
-
 def kept_arguments(model_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments that scores depend on, as JSON can hold them, without secrets."""
+    """Return the arguments that scores depend on, as JSON can hold them.
+
+    Secrets, and where and how fast a model runs, are left out: they change no score but in
+    rounding.
+    """
     return {
         key: value if isinstance(value, int | float | bool) else str(value)
         for key, value in sorted(model_args.items())
-        if key not in _MACHINE | _SECRET
+        if key not in MACHINE
     }
 
 

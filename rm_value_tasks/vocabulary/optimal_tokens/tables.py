@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rm_value_tasks.text.markup import latex, markdown
+from rm_value_tasks.text.markup import latex, markdown, markdown_table
 
 __all__ = ["FORMATS", "Heading"]
 
@@ -48,9 +48,7 @@ def _markdown(ranked: pd.DataFrame, heading: Heading, top: int) -> str:
     head = ["rank", f"optimal: likelier for {markdown(heading.first)}", "score"]
     head += ["rank", f"pessimal: likelier for {markdown(heading.second)}", "score"]
     lines = [f"**{markdown(heading.prompt)}**", "", heading.sentence(len(ranked)), ""]
-    lines += [f"| {' | '.join(head)} |", "| ---: | --- | ---: " * 2 + "|"]
-    for cells in _rows(ranked, heading, top, _markdown_word):
-        lines.append(f"| {' | '.join(cells)} |")
+    lines.append(markdown_table(head, _rows(ranked, heading, top, _markdown_word), "rlrrlr"))
     return "\n".join(lines) + "\n"
 
 

@@ -12,7 +12,7 @@ from rm_value_tasks.analyses.durability import durability
 from rm_value_tasks.analyses.durability.draws import checkpoint_draws
 from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.figures import word_places
+from rm_value_tasks.figures import word_ridits
 from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.results import load
 from rm_value_tasks.results.score_table import sides, twins_in, word_scores
@@ -132,7 +132,7 @@ def test_moves_are_changes_of_place_between_first_and_last(folder, found):
     names = found.checkpoints.query("base == 'llama' and quantity == 800").set_index("step")
     table = results.table
     places = {
-        step: word_places(table[table["model"] == names.loc[step, "model"]]).set_index("word")
+        step: word_ridits(table[table["model"] == names.loc[step, "model"]]).set_index("word")
         for step in (10, 80)
     }
     moves = found.moves[(found.moves["base"] == "llama")].set_index("word")

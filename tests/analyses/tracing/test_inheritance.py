@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rm_value_tasks.analyses.tracing.inheritance import inheritance, ratio_interval, reliability
-from rm_value_tasks.stats.ridits import mean_places
+from rm_value_tasks.stats.ridits import mean_ridits
 
 WORDS = 60
 MEMBERS = np.arange(WORDS) < 24
@@ -208,7 +208,7 @@ def test_intervals_cover(kept, added):
         found, members = families(generator, 80, 6, kept, added)
         _, words = weightings(generator, 400, members)
         prompts = np.concatenate([np.ones((1, 6)), generator.multinomial(6, [1 / 6] * 6, 400)]) / 6
-        places = [mean_places(run, words, prompts) for run in found]
+        places = [mean_ridits(run, words, prompts) for run in found]
         result = inheritance(places[0] - places[2], places[1] - places[3], words, members)
         defined += not result.reason
         covered += [
