@@ -147,8 +147,9 @@ def render(comparison: Comparison) -> str:
     lines = [f"first: {comparison.first}", f"second: {comparison.second}", ""]
     rows: list[list[str]] = [
         [
-            str(row.task), str(row.metric), f"{row.first:.3f}", f"{row.second:.3f}", f"{row.shift:+.3f}",
-            f"{row.low:+.3f} to {row.high:+.3f}", f"{row.smallest_detectable:.3f}",
+            str(row.task), str(row.metric), f"{row.first:.3f}", f"{row.second:.3f}",
+            f"{row.shift:+.3f}", f"{row.low:+.3f} to {row.high:+.3f}",
+            f"{row.smallest_detectable:.3f}",
         ]
         for row in comparison.table.itertuples()
     ]  # fmt: skip

@@ -7,7 +7,7 @@ answer is computed as if it stood there by itself.
 
 Attention that takes no such mask (flash attention, ALiBi, custom code) gets one answer a
 row and answers of one length a batch, which needs no mask of ours: slower for one-token
-answers, but the prefix still runs once. ``prefix_check.supports`` tells which form a model
+answers, but the prefix still runs once. ``prefix.check.supports`` tells which form a model
 can take, if any, by scoring a few answers both ways.
 """
 
@@ -17,6 +17,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from rm_value_tasks.models.prefix.block_attention import (
     input_device,
     masks,
 )
+from rm_value_tasks.models.prefix.log_probabilities import Totals
 from rm_value_tasks.models.prefix.packing import Layout, Tuner, next_batch
 
 __all__ = ["SharedPrefixEngine"]
@@ -37,8 +39,6 @@ __all__ = ["SharedPrefixEngine"]
 Readout = Callable[[torch.Tensor], torch.Tensor]
 Tokens = Sequence[int]
 
-_LOGITS_AT_ONCE = 2**25
-"""Elements of (positions, vocabulary) held at a time."""
 _CPU_ROW_TOKENS, _GPU_ROW_TOKENS = 32, 96
 _CPU_BATCH_TOKENS, _GPU_BATCH_TOKENS = 384, 8192
 """Activations of 384 tokens stay in a CPU's cache; a GPU needs thousands to be busy."""
@@ -91,6 +91,9 @@ class SharedPrefixEngine:
     ) -> None:
         self.backbone: Any = backbone
         self.form: Form = form or default_form(self.backbone)
+        # transformers 5.24 renamed it, and takes the older name until 5.40.
+        known = signature(type(self.backbone).forward).parameters
+        self._cache_name = "cache" if "cache" in known else "past_key_values"
         self._per_row = 1 if self.form == "rows" else per_row
         self._rows = rows
         self._measure = measure and (per_row is None or rows is None)
@@ -151,7 +154,7 @@ class SharedPrefixEngine:
         if state.last is None:
             raise ValueError("a log-probability needs at least one token before the suffix")
         counts = [len(suffix) for suffix in suffixes] if scored is None else list(scored)
-        totals = _Totals(lm_head, len(suffixes))
+        totals = Totals(lm_head, len(suffixes))
         bodies: dict[tuple[int, ...], list[int]] = {}
         at_prefix = []
         for index, suffix in enumerate(suffixes):
@@ -189,8 +192,8 @@ class SharedPrefixEngine:
                 output = self.backbone(
                     input_ids=ids,
                     attention_mask=torch.ones_like(ids),
-                    past_key_values=cache,
                     use_cache=True,
+                    **{self._cache_name: cache},
                 )
                 layers: list[Any] = [SharedLayer(layer) for layer in cache.layers]
                 if not layers or cache.get_seq_length() != len(tokens):
@@ -261,8 +264,8 @@ class SharedPrefixEngine:
             input_ids=torch.tensor(ids, device=device),
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=prefix.cache,
             use_cache=prefix.cache is not None,
+            **{self._cache_name: prefix.cache},
         )[0]
         index = torch.tensor([at_row, at_start], device=hidden.device)
         return _Batch(members, index[0], index[1], hidden)
@@ -295,34 +298,3 @@ class SharedPrefixEngine:
             if layout not in found:
                 found.append(layout)
         return found
-
-
-class _Totals:
-    """Log-probabilities of suffixes, added up as their tokens come in."""
-
-    def __init__(self, lm_head: Readout, count: int) -> None:
-        self._lm_head = lm_head
-        self._sums = torch.zeros(count, dtype=torch.float64)
-        self._greedy = torch.ones(count, dtype=torch.bool)
-        self._at_once = 1  # positions; raised once the vocabulary is known
-
-    def add(self, hidden: torch.Tensor, targets: Sequence[tuple[int, int, int]]) -> None:
-        """Add ``targets``, (row of ``hidden`` (m, hidden), next token, suffix), rows ascending."""
-        if not targets:
-            return
-        row, token, suffix = torch.tensor(targets).T.contiguous()
-        start = 0
-        while start < len(hidden):
-            logits = self._lm_head(hidden[start : start + self._at_once]).float()
-            first, last = torch.searchsorted(row, torch.tensor([start, start + len(logits)]))
-            where = (row[first:last] - start).to(logits.device)
-            wanted = token[first:last].to(logits.device)
-            logp = logits[where, wanted] - logits.logsumexp(dim=-1)[where]
-            self._sums.index_add_(0, suffix[first:last], logp.double().cpu())
-            misses = logits.argmax(dim=-1)[where] != wanted
-            self._greedy[suffix[first:last][misses.cpu()]] = False
-            start += len(logits)
-            self._at_once = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
-
-    def result(self) -> list[tuple[float, bool]]:
-        return list(zip(self._sums.tolist(), self._greedy.tolist(), strict=True))

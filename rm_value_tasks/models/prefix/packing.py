@@ -6,7 +6,7 @@ answers go into rows and batches. ``Tuner`` picks a layout by the speed of real 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 __all__ = ["Group", "Layout", "Tuner", "group_by_prefix", "next_batch"]
@@ -30,21 +30,18 @@ class Group:
 def group_by_prefix(
     sequences: Sequence[Tokens],
     *,
-    keys: Sequence[Hashable] | None = None,
     limits: Sequence[int] | None = None,
     overhead: int = 0,
 ) -> list[Group]:
     """Group token sequences by their longest common prefix.
 
-    A group of n sequences with a prefix of p tokens saves (n - 1) * p tokens. Without
-    ``keys``, the groups are chosen on the tree of shared prefixes: at each branch, the
+    A group of n sequences with a prefix of p tokens saves (n - 1) * p tokens. The
+    groups are chosen on the tree of shared prefixes: at each branch, the
     sequences below either form groups of their own or join the branch's group, whichever
     saves more. That is the best choice where each branch is taken as a whole.
 
     Args:
         sequences: token ids, each at least one long.
-        keys: one for each sequence; equal keys make a group (its prefix still comes from
-            the tokens). Faster than the search, for callers that know the contexts.
         limits: the most tokens of each sequence that may count as prefix; at most, and by
             default, all but its last token.
         overhead: a group must save more tokens than this; else its members stand alone.
@@ -62,28 +59,13 @@ def group_by_prefix(
     if limits is not None:
         caps = [min(cap, limit) for cap, limit in zip(caps, limits, strict=True)]
     whole = [list(sequence) for sequence in sequences]
-    if keys is None:
-        groups = _best_groups(whole, caps, overhead)
-    else:
-        by_key: dict[Hashable, list[int]] = {}
-        for index, key in enumerate(keys):
-            by_key.setdefault(key, []).append(index)
-        groups = [
-            (_common_length([whole[i] for i in members], [caps[i] for i in members]), members)
-            for members in by_key.values()
-        ]
     found = []
-    for length, members in groups:
+    for length, members in _best_groups(whole, caps, overhead):
         if (len(members) - 1) * length > overhead or len(members) * (length == 0) > 1:
             found.append(Group(whole[members[0]][:length], sorted(members)))
         else:
             found += [Group(whole[index][: caps[index]], [index]) for index in members]
     return sorted(found, key=lambda group: group.members[0])
-
-
-def _common_length(sequences: Sequence[list[int]], caps: Sequence[int]) -> int:
-    # The smallest and the largest sequence differ as early as any two do.
-    return _shared(min(sequences), max(sequences), min(caps))
 
 
 def _shared(one: list[int], other: list[int], cap: int) -> int:

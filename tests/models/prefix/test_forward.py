@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModel, AutoModelForCausalLM
 
-from rm_value_tasks.models.prefix import forward
+from rm_value_tasks.models.prefix import log_probabilities
 from rm_value_tasks.models.prefix.check import supports
 from rm_value_tasks.models.prefix.forward import SharedPrefixEngine
 from tests import tiny
@@ -215,7 +215,7 @@ def head_of(model):
 
 @pytest.mark.parametrize("at_once", [1, 3 * VOCABULARY, 2**25])
 def test_log_probabilities_equal_naive_ones(causal, at_once, monkeypatch):
-    monkeypatch.setattr(forward, "_LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(log_probabilities, "_LOGITS_AT_ONCE", at_once)
     generator = random.Random(6)
     prefix = some_tokens(generator, 20)
     suffixes = some_suffixes(generator, 12)

@@ -44,24 +44,6 @@ def test_every_sequence_is_in_one_group_and_extends_its_prefix(sequences, overhe
 def test_limits_hold(sequences, data):
     limits = [data.draw(st.integers(0, len(sequence))) for sequence in sequences]
     check(group_by_prefix(sequences, limits=limits), sequences, limits)
-    check(group_by_prefix(sequences, limits=limits, keys=[0] * len(sequences)), sequences, limits)
-
-
-@given(SEQUENCES, st.data())
-def test_equal_keys_make_a_group_with_the_longest_common_prefix(sequences, data):
-    keys = [data.draw(st.sampled_from("ab")) for _ in sequences]
-    groups = group_by_prefix(sequences, keys=keys)
-    check(groups, sequences)
-    for group in groups:
-        members = [sequences[i] for i in group.members]
-        assert len({keys[i] for i in group.members}) == 1
-        longest = 0
-        while (
-            all(len(m) > longest + 1 for m in members)
-            and len({tuple(m[: longest + 1]) for m in members}) == 1
-        ):
-            longest += 1
-        assert len(group.prefix) == longest
 
 
 def partitions(items):
