@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow test-versions lint docs clean
+
+# The bounds of pyproject.toml: the oldest it allows, and the newest there is.
+OLDEST := transformers==5.21.1 lm-eval==0.4.13
+NEWEST := transformers lm-eval
 
 # Silent pip looks stuck: say what runs and how long it may take.
 # torch goes first, pinned: a bare `torch` may pull gigabytes of CUDA.
@@ -27,6 +31,16 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow --durations 0
 
+# Laid over the environment, so that nothing else changes.
+test-versions: $(VENV)/.installed
+	@set -e; for side in "oldest $(OLDEST)" "newest $(NEWEST)"; do \
+		set -- $$side; folder=$$PWD/.versions/$$1; shift; \
+		echo "[$$folder] $$*: models, vocabulary, training, commands; three minutes"; \
+		rm -rf $$folder; $(BIN)/pip install --quiet --no-deps --target $$folder $$*; \
+		PYTHONPATH=$$folder $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+			tests/models tests/vocabulary tests/training tests/cli tests/test_autoload.py; \
+	done
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,4 +54,4 @@ docs: $(VENV)/.installed
 	@echo "The site: .site/index.html"
 
 clean:
-	rm -rf $(VENV) demo-output dist .site
+	rm -rf $(VENV) demo-output dist .site .versions

@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import tomllib
 import yaml
 
 from benchmarks.lexicons.published_models import PUBLISHED_MODELS
@@ -41,6 +42,14 @@ def test_every_marked_block_is_found():
 
 def test_readme_fits_on_a_page():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_make_tests_the_oldest_versions_that_pyproject_allows():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    allowed = {name: version for name, _, version in (each.partition(">=") for each in project)}
+    oldest = re.search(r"^OLDEST := (.*)$", (ROOT / "Makefile").read_text(), re.M)[1]
+    pinned = dict(each.split("==") for each in oldest.split())
+    assert pinned == {name: allowed[name] for name in ("transformers", "lm-eval")}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ against another. Scores are of words or whole responses, so vocabularies may dif
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from rm_value_tasks.models.common.answer_log_probabilities import AnswerLM
 from rm_value_tasks.models.common.arguments import kept_arguments
 from rm_value_tasks.models.common.conversation import Conversation
 from rm_value_tasks.models.common.harness import FromArguments, set_processes
+from rm_value_tasks.models.common.log_ratio_arguments import SCORES, check_models, check_score
 from rm_value_tasks.models.common.refusals import (
     refuse_non_finite,
     refuse_single_answers,
@@ -30,9 +30,6 @@ from rm_value_tasks.scores import Reward
 from rm_value_tasks.scores.log_ratios import log_ratio, mwlr
 
 __all__ = ["SCORES", "SHARED_ARGUMENTS", "ImplicitRewardLM"]
-
-SCORES = ("log_ratio", "mwlr")
-"""How two log-probabilities become a reward; see ``rm_value_tasks.scores.log_ratios``."""
 
 SHARED_ARGUMENTS = (
     "batch_size",
@@ -92,8 +89,8 @@ class ImplicitRewardLM(RewardsOnly, FromArguments, LM):
         super().__init__()
         if isinstance(reference, str) and reference.lower() == "none":
             reference = None
-        _check_names(pretrained, reference, sequential)
-        _check_score(score, beta, reference)
+        check_models(pretrained, reference, sequential)
+        check_score(score, beta, reference)
         self._score, self._beta, self._whole_response = score, float(beta), whole_response
         self._sequential = sequential and reference is not None
         first = {key: value for key, value in kwargs.items() if not key.startswith(_PREFIX)}
@@ -282,29 +279,3 @@ class ImplicitRewardLM(RewardsOnly, FromArguments, LM):
             "whole_response": self._whole_response,
             "sequential": self._sequential,
         }
-
-
-def _check_names(pretrained: Any, reference: Any, sequential: bool) -> None:
-    if pretrained in ("", None) or reference == "":
-        raise ModelError(
-            "an implicit reward compares two models: give pretrained=A,reference=B, or "
-            "reference=none for A's log-probability alone."
-        )
-    loaded = [model for model in (pretrained, reference) if not isinstance(model, str | None)]
-    if sequential and loaded:
-        raise ModelError(
-            f"sequential=True loads and frees the models itself, but a {type(loaded[0]).__name__} "
-            "is loaded already; give folders or hub ids, or leave sequential out."
-        )
-
-
-def _check_score(score: str, beta: float, reference: Any) -> None:
-    if score not in SCORES:
-        raise ModelError(f"score={score!r} is none of {', '.join(SCORES)}.")
-    number = isinstance(beta, int | float) and not isinstance(beta, bool)
-    if not number or not math.isfinite(beta) or beta <= 0:
-        raise ModelError(f"beta={beta!r} is not a positive number.")
-    if score == "mwlr" and beta != 1:
-        raise ModelError(f"beta={beta} scales log_ratio only; leave it out with score=mwlr.")
-    if score == "mwlr" and reference is None:
-        raise ModelError("score=mwlr weighs two models' probabilities; give reference=B.")

@@ -101,9 +101,13 @@ def crossed_model(
     pair = _pair_variance(ridits.mean(axis=0), member.to_numpy())
     least = min(models - len(names), words - 1 - (len(rotated.terms) - len(names) + 1))
     coefficients = _coefficients(fit, rotated.terms, names, pair / pairs, (least, pairs - 1))
+    return CrossedModel(coefficients, _spread(fit, rotated, pair), models, words, pairs)
+
+
+def _spread(fit: Fitted, rotated: _Rotated, pair: float) -> pd.Series:
     spread = pd.Series(np.sqrt(fit.components), index=rotated.effects)
     spread["pair"], spread["residual"] = np.sqrt(pair), np.sqrt(fit.scale)
-    return CrossedModel(coefficients, spread, models, words, pairs)
+    return spread
 
 
 def _ridits(

@@ -154,16 +154,12 @@ def paired_shift(
     known = crossed_variance(moves.astype(np.float64))
     stderr = float(np.sqrt(known.variance))
     ends = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(calibrated(drawn, shift, known, level), ends)
+    low, high = map(float, np.quantile(calibrated(drawn, shift, known, level), ends))
+    first_lean, second_lean = map(float, leans[:2])
     return PairedShift(
-        first=float(leans[0]),
-        second=float(leans[1]),
-        shift=shift,
-        low=float(low),
-        high=float(high),
-        stderr=stderr,
+        first=first_lean, second=second_lean, shift=shift, low=low, high=high, stderr=stderr,
         smallest_detectable=DETECTABLE * stderr,
-    )
+    )  # fmt: skip
 
 
 def _check(

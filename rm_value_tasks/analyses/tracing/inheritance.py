@@ -105,14 +105,8 @@ def inheritance(
         reasons.append(
             f"the later difference may be zero (95% interval {shift.low:+.3f} to {shift.high:+.3f})"
         )
-    return Inheritance(
-        before=interval(one.difference, level),
-        after=shift,
-        slope=interval(slope, level),
-        share=share,
-        ratio=ratio,
-        reason="; ".join(reasons),
-    )
+    first, tilt = interval(one.difference, level), interval(slope, level)
+    return Inheritance(first, shift, tilt, share, ratio, "; ".join(reasons))
 
 
 class _Parts(NamedTuple):

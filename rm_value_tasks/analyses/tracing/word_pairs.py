@@ -58,13 +58,9 @@ def differences(
         WordsNotFoundError: if a word is not among the common ones, or there is no pair.
         DataError: if a difference is not a finite number.
     """
-    if len({*words}) != 2 or not {*words} <= {*design.lexicon.words}:
-        absent = [word for word in words if word not in design.lexicon.words]
-        reason = f"{absent[0]!r} is not among the words of all runs" if absent else "they are one"
-        raise WordsNotFoundError(f"no difference of {' and '.join(words)}: {reason}.")
+    _refuse_words(design, words)
     prompts = [good for good, _ in design.pairs]
-    generator = np.random.default_rng(seed)
-    drawn = generator.integers(len(prompts), size=(resamples, len(prompts)))
+    drawn = np.random.default_rng(seed).integers(len(prompts), size=(resamples, len(prompts)))
     rows = []
     for first, second, values in _pairs(design, words, prompts, score):
         if not np.isfinite(values).all():
@@ -87,6 +83,13 @@ def differences(
             f"or one of --model implicit-reward with score={score}."
         )
     return pd.DataFrame(rows)
+
+
+def _refuse_words(design: Design, words: tuple[str, str]) -> None:
+    if len({*words}) != 2 or not {*words} <= {*design.lexicon.words}:
+        absent = [word for word in words if word not in design.lexicon.words]
+        reason = f"{absent[0]!r} is not among the words of all runs" if absent else "they are one"
+        raise WordsNotFoundError(f"no difference of {' and '.join(words)}: {reason}.")
 
 
 def _pairs(

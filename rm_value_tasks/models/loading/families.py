@@ -1,8 +1,4 @@
-"""The families of reward models, and how one is told from a checkpoint.
-
-Facts only: reading a config and the names of tensors needs no weights, so that
-``rm-value-tasks doctor`` says what ``--model reward`` would do before anything is loaded.
-"""
+"""The families of reward models, and how one is told from config and tensor names alone."""
 
 from __future__ import annotations
 

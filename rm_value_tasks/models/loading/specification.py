@@ -16,8 +16,9 @@ from rm_value_tasks.models.common.arguments import (
     resolve_token,
     resolve_tokens,
 )
+from rm_value_tasks.models.common.chat_encoder import ChatEncoder
 from rm_value_tasks.models.common.chat_templates import use_chat_template
-from rm_value_tasks.models.common.conversation import ChatEncoder, Encoder
+from rm_value_tasks.models.common.conversation import Encoder
 from rm_value_tasks.models.common.sentence_pairs import PairEncoder
 from rm_value_tasks.models.loading import readouts
 from rm_value_tasks.models.loading.families import CHAIN_HEADS, Family, detect

@@ -17,8 +17,9 @@ import transformers
 from lm_eval.api.model import LM
 
 from rm_value_tasks.models.common.arguments import READING, RewardArguments
+from rm_value_tasks.models.common.chat_encoder import ChatEncoder
 from rm_value_tasks.models.common.chat_templates import use_chat_template
-from rm_value_tasks.models.common.conversation import ChatEncoder, Conversation, Tokens
+from rm_value_tasks.models.common.conversation import Conversation, Tokens
 from rm_value_tasks.models.common.harness import FromArguments, refuse_unknown
 from rm_value_tasks.models.common.reward_model import Receive, RewardModel
 from rm_value_tasks.models.common.score_cache import FIRST_OUTPUTS

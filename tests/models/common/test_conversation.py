@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tokenizers import normalizers, processors
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.conversation import ChatEncoder, Conversation, messages_of
+from rm_value_tasks.models.common.chat_encoder import ChatEncoder
+from rm_value_tasks.models.common.conversation import Conversation, messages_of
 from rm_value_tasks.models.common.sentence_pairs import PairEncoder
 from tests import tiny
 
