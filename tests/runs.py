@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,17 @@ def results_of(folder: Path) -> Path:
 def samples_of(folder: Path, task: str = "value_bias_big2") -> Path:
     (path,) = folder.glob(f"**/samples_{task}_*.jsonl")
     return path
+
+
+def with_words(results, part, **changes):
+    """Results of one run cut to a part (a slice) of its words, as a lexicon with words dropped."""
+    (run,) = results.runs
+    cut = replace(
+        run.scores,
+        words=run.scores.words[part],
+        categories=run.scores.categories[part],
+        scores=run.scores.scores[:, part],
+    )
+    table = results.table[results.table["word"].isin(cut.words)]
+    run = replace(run, scores=cut, lexicon_digest="1" * 64, **changes)
+    return replace(results, table=table, runs=(run,))

@@ -86,7 +86,7 @@ def compare(first: Results, second: Results, *, seed: int = 0) -> Comparison:
         check_lexicons(a, b)
         if a.score_kind != b.score_kind:
             notes.append(f"{task}: {a.score_kind} against {b.score_kind}")
-        rows += _rows(task, word_scores(first, a), word_scores(second, b), notes, seed)
+        rows += _rows(task, word_scores(a), word_scores(b), notes, seed)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return Comparison(
         first=next(iter(ours.values())).model,

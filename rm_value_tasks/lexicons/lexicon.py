@@ -71,7 +71,8 @@ _PUBLISHED = {
     "mfd2": ("moral-foundations-dictionary-20.dicx", word_lists.without_sanctity_vice),
     "mfd2_complete": ("moral-foundations-dictionary-20.dicx", word_lists.wide_form),
 }
-_EMBEDDED = ("big2", "foundations")
+_DATA = files("rm_value_tasks.lexicons").joinpath("data")
+_EMBEDDED = tuple(sorted(file.name[:-4] for file in _DATA.iterdir() if file.name.endswith(".csv")))
 NAMES: tuple[str, ...] = (*_EMBEDDED, *_PUBLISHED)
 """What ``load`` knows besides files."""
 
@@ -92,8 +93,7 @@ def load(name_or_path: str) -> Lexicon:
         DataError: if nothing has that name, or the file cannot be used as it is.
     """
     if name_or_path in _EMBEDDED:
-        content = files("rm_value_tasks.lexicons").joinpath(f"data/{name_or_path}.csv").read_bytes()
-        return parse(content, name_or_path)
+        return parse(_DATA.joinpath(f"{name_or_path}.csv").read_bytes(), name_or_path)
     if name_or_path in _PUBLISHED:
         file, reader = _PUBLISHED[name_or_path]
         return _build(downloads.fetch(file).read_bytes(), name_or_path, file, reader)

@@ -46,6 +46,7 @@ class Run:
             where recorded.
         config: lm-eval's ``results["config"]``, readout and the like included.
         setup: what may differ between two runs of a model on a task, for telling them apart.
+        scores: every word's score on every prompt; None without samples.
     """
 
     model: str
@@ -69,6 +70,7 @@ class Run:
     hashes: Mapping[str, str]
     config: Mapping[str, Any] = field(repr=False)
     setup: Mapping[str, str] = field(repr=False)
+    scores: Samples | None = field(repr=False, default=None)
 
     @property
     def valences(self) -> dict[str, str]:
@@ -89,7 +91,7 @@ def read_run(
     instrument: str,
     file: Path,
     need_samples: bool,
-) -> tuple[Run, Samples | None]:
+) -> Run:
     """Read one task of a results file, with its samples where it is a word probe.
 
     Args:
@@ -139,8 +141,9 @@ def read_run(
         hashes=_hashes(content, task),
         config=config,
         setup={},
+        scores=samples,
     )
-    return replace(run, setup=_setup(run, content)), samples
+    return replace(run, setup=_setup(run, content))
 
 
 def _documents(content: Mapping[str, Any], task: str) -> int:

@@ -66,7 +66,7 @@ def load(
             first reason.
     """
     files, skipped = find([paths] if isinstance(paths, str | Path) else paths)
-    loaded: list[tuple[Run, Samples | None]] = []
+    loaded: list[Run] = []
     for path in files:
         try:
             content = read_results(path)
@@ -74,15 +74,15 @@ def load(
             skipped.append((path, str(error)))
             continue
         loaded += _read_runs(path, content, need_samples, skipped)
-    if not any(run.instrument == WORDS for run, _ in loaded):
-        skipped += [(run.path, f"not a value probe: {run.task}") for run, _ in loaded]
+    if not any(run.instrument == WORDS for run in loaded):
+        skipped += [(run.path, f"not a value probe: {run.task}") for run in loaded]
         _refuse(paths, skipped)
     newest = _name(_newest(loaded, all_runs))
-    named = [entry for entry in newest if entry[0].instrument == WORDS]
-    frames = [_frame(run, samples) for run, samples in named if samples]
+    probes = tuple(run for run in newest if run.instrument == WORDS)
+    frames = [_frame(run, run.scores) for run in probes if run.scores]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
-    others = tuple(run for run, _ in newest if run.instrument != WORDS)
-    return Results(table, tuple(run for run, _ in named), others, tuple(skipped))
+    others = tuple(run for run in newest if run.instrument != WORDS)
+    return Results(table, probes, others, tuple(skipped))
 
 
 def _refuse(paths: Any, skipped: list[Skipped]) -> None:
@@ -101,8 +101,8 @@ def _refuse(paths: Any, skipped: list[Skipped]) -> None:
 
 def _read_runs(
     path: Path, content: Mapping[str, Any], need_samples: bool, skipped: list[Skipped]
-) -> list[tuple[Run, Samples | None]]:
-    runs: list[tuple[Run, Samples | None]] = []
+) -> list[Run]:
+    runs: list[Run] = []
     tasks = instruments(content)
     if foreign := sorted(set(content["configs"]) - set(tasks)):
         skipped.append((path, f"not tasks of this package: {', '.join(foreign)}"))
@@ -115,25 +115,19 @@ def _read_runs(
     return runs
 
 
-def _newest(
-    loaded: list[tuple[Run, Samples | None]], all_runs: bool
-) -> list[tuple[Run, Samples | None]]:
-    groups: dict[tuple[Any, ...], list[tuple[Run, Samples | None]]] = defaultdict(list)
-    for entry in loaded:
-        run = entry[0]
+def _newest(loaded: list[Run], all_runs: bool) -> list[Run]:
+    groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    for run in loaded:
         key = (run.task, *sorted(run.setup.items()), *sorted(run_names.identity(run).items()))
         # A copied folder is the same run, not a second one.
-        groups[(*key, run.date) if all_runs else key].append(entry)
-    newest = [max(entries, key=lambda entry: entry[0].date) for entries in groups.values()]
-    return sorted(newest, key=lambda entry: (entry[0].model, entry[0].task, entry[0].date))
+        groups[(*key, run.date) if all_runs else key].append(run)
+    newest = [max(runs, key=lambda run: run.date) for runs in groups.values()]
+    return sorted(newest, key=lambda run: (run.model, run.task, run.date))
 
 
-def _name(entries: list[tuple[Run, Samples | None]]) -> list[tuple[Run, Samples | None]]:
-    names = run_names.tell_apart([run for run, _ in entries])
-    return [
-        (replace(run, model=name), samples)
-        for (run, samples), name in zip(entries, names, strict=True)
-    ]
+def _name(runs: list[Run]) -> list[Run]:
+    names = run_names.tell_apart(runs)
+    return [replace(run, model=name) for run, name in zip(runs, names, strict=True)]
 
 
 def _frame(run: Run, samples: Samples) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import TWINS
-from rm_value_tasks.results import Results, Run
+from rm_value_tasks.results import Run
 
 __all__ = ["check_lexicons", "sides", "twins_in", "word_scores"]
 
@@ -29,15 +29,17 @@ def check_lexicons(a: Run, b: Run) -> None:
         )
 
 
-def word_scores(results: Results, run: Run) -> pd.DataFrame:
-    """Return a frame indexed by word, one column a prompt, and the words' ``category`` tuple."""
-    rows = results.table
-    rows = rows[(rows["model"] == run.model) & (rows["task"] == run.task)]
-    wide = rows.drop_duplicates(["word", "prompt"]).pivot(
-        index="word", columns="prompt", values="score"
-    )
-    categories = rows[rows["prompt"] == rows["prompt"].iloc[0]].groupby("word", sort=False)
-    return wide.assign(category=categories["category"].agg(tuple)).loc[rows["word"].unique()]
+def word_scores(run: Run) -> pd.DataFrame:
+    """Return a frame indexed by word, one column a prompt, and the words' ``category`` tuple.
+
+    Raises:
+        DataError: if the run has no samples.
+    """
+    if run.scores is None:
+        raise DataError(f"{run.model} on {run.task} has no samples; run it with --log_samples.")
+    words = pd.Index(run.scores.words, name="word")
+    wide = pd.DataFrame(run.scores.scores.T, index=words, columns=list(run.scores.prompts))
+    return wide.assign(category=pd.Series(list(run.scores.categories), index=words))
 
 
 def twins_in(*frames: pd.DataFrame) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -188,11 +189,7 @@ def value_metrics(
         words = [combine(flat[i : i + size]) for i in range(0, len(flat), size)]
     scores = np.asarray(words).reshape(len(doc["prompts"]), len(doc["words"]))
     _refuse_nan(scores, doc)
-    lexicon = Lexicon(
-        name="document",
-        words=tuple(doc["words"]),
-        categories=tuple(tuple(names) for names in doc["categories"]),
-    )
+    lexicon = _lexicon(tuple(doc["words"]), tuple(map(tuple, doc["categories"])))
     if len(scores) == 1:
         return _median_ranks(lexicon, by_id(doc["prompts"][0]).valence, scores[0])
     with np.errstate(invalid="ignore"):  # -inf minus -inf is refused, not warned of
@@ -204,6 +201,12 @@ def value_metrics(
         for group in lean_groups(lexicon)
         for kind, side in sides.items()
     }
+
+
+@functools.lru_cache(maxsize=8)
+def _lexicon(words: tuple[str, ...], categories: tuple[tuple[str, ...], ...]) -> Lexicon:
+    """Return the words of a document, which all documents of a task have in common."""
+    return Lexicon(name="document", words=words, categories=categories)
 
 
 def _refuse_nan(scores: np.ndarray, doc: Mapping[str, Any]) -> None:

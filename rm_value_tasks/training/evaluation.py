@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import lm_eval
 import torch
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
-from torch.utils import collect_env
 
 from rm_value_tasks import task_config_dir
 from rm_value_tasks.errors import DataError
+from rm_value_tasks.models.common.harness import machine_described_once
 from rm_value_tasks.training.fields import refuse_unknown
 from rm_value_tasks.training.reward_in_training import InTrainingRewardLM
 
 __all__ = ["ValueTasks", "accuracy", "recorded_accuracy"]
-
-
-_describe_machine = functools.cache(collect_env.get_pretty_env_info)
-"""What lm-eval writes about the machine takes seconds to find out; once is enough."""
 
 
 class ValueTasks:
@@ -71,7 +65,7 @@ class ValueTasks:
         """
         partial = folder.with_name(f".{folder.name}.partial")
         tracker = EvaluationTracker(output_path=str(partial))
-        with mock.patch.object(collect_env, "get_pretty_env_info", _describe_machine):
+        with machine_described_once():
             results = lm_eval.simple_evaluate(
                 model=lm,
                 model_args=dict(model_args),

@@ -98,17 +98,8 @@ def test_other_prompts_are_cut_to_those_of_both(root, tmp_path):
         compare(load(one), load(few))
 
 
-def cut_words(results, number):
-    words = list(dict.fromkeys(results.table["word"]))[:number]
-    table = results.table[results.table["word"].isin(words)]
-    run = results.runs[0]
-    from dataclasses import replace
-
-    return replace(results, table=table, runs=(replace(run, lexicon_digest="1" * 64),))
-
-
 def test_words_dropped_from_one_lexicon_are_cut_to_those_of_both(root):
-    whole, cut = load(root / "first"), cut_words(load(root / "second"), 200)
+    whole, cut = load(root / "first"), runs.with_words(load(root / "second"), slice(200))
     found = compare(whole, cut)
     assert found.notes == ("value_bias_big2: 200 words compared, of 268 and 200",)
     assert set(found.table["words"]) == {200}

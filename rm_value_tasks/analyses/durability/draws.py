@@ -61,7 +61,7 @@ def checkpoint_draws(
     weights: tuple[NDArray[np.float32], ...] = ()
     first: tuple[object, ...] | None = None
     for model in tqdm(list(models), desc="Resampling leans", unit="checkpoint"):
-        wide = word_scores(results, runs[model])
+        wide = word_scores(runs[model])
         pairs = twins_in(wide)
         design = (tuple(pairs), tuple(wide.index), tuple(wide["category"]))
         first = first or design

@@ -95,7 +95,7 @@ def align(stages: Mapping[Stage, Results], task: str | None = None) -> Design:
     """
     task = _task(stages, task)
     found = [
-        (stage, run, word_scores(results, run))
+        (stage, run, word_scores(run))
         for stage, results in stages.items()
         for run in results.runs
         if run.task == task

@@ -7,15 +7,18 @@ underscore. Our models override and call the public names below.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import simple_parse_args_string
+from torch.utils import collect_env
 
 from rm_value_tasks.errors import ModelError
 
@@ -25,6 +28,7 @@ __all__ = [
     "Request",
     "hf_arguments",
     "longest_input",
+    "machine_described_once",
     "refuse_unknown",
     "set_processes",
 ]
@@ -213,6 +217,23 @@ def longest_input(config: Any, tokenizer: Any, given: int | None = None) -> int:
     )
     reader: Any = HFLM.max_length
     return int(reader.fget(seen))
+
+
+_describe_machine = functools.cache(collect_env.get_pretty_env_info)
+
+
+@contextmanager
+def machine_described_once() -> Iterator[None]:
+    """Let lm-eval, which describes the machine in every results file, find it out only once.
+
+    It takes seconds, and a training run writes many such files.
+    """
+    before = collect_env.get_pretty_env_info
+    collect_env.get_pretty_env_info = _describe_machine
+    try:
+        yield
+    finally:
+        collect_env.get_pretty_env_info = before
 
 
 def set_processes(lm: Any, other: Any) -> None:

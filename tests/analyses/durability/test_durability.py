@@ -98,7 +98,7 @@ def test_the_interval_is_that_of_a_naive_paired_bootstrap_calibrated(folder, fou
     for base in ("gemma", "llama"):
         row = found.checkpoints.query("base == @base and step == 10").iloc[0]
         run = next(run for run in results.runs if run.model == row["model"])
-        wide = word_scores(results, run)
+        wide = word_scores(run)
         scores[base] = dict(sides(wide, twins_in(wide)))["contrast"]
     generator = np.random.default_rng(9)
     naive = []

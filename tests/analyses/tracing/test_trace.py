@@ -156,15 +156,8 @@ def test_one_reward_model_for_both_families_leaves_the_share_undefined(stages):
     assert f"Undefined ({ONE} - {OTHER}, base to reward): the later difference may" in text
 
 
-def cut(results, number, **changes):
-    words = list(dict.fromkeys(results.table["word"]))[number:]
-    table = results.table[results.table["word"].isin(words)]
-    run = replace(results.runs[0], lexicon_digest="1" * 64, **changes)
-    return replace(results, table=table, runs=(run,))
-
-
 def test_words_that_a_run_lacks_are_cut_and_named(stages):
-    few = {**stages, (ONE, "base"): cut(stages[ONE, "base"], 10)}
+    few = {**stages, (ONE, "base"): runs.with_words(stages[ONE, "base"], slice(10, None))}
     design = align(few)
     assert len(design.lexicon.words) == 258
     first = lexicons.load("big2").words[:8]
@@ -201,7 +194,7 @@ def test_arguments_are_read():
 
 
 def test_runs_that_do_not_fit_together_are_refused(stages, folder):
-    other = cut(stages[ONE, "base"], 0, lexicon="mine.csv")
+    other = runs.with_words(stages[ONE, "base"], slice(0, None), lexicon="mine.csv")
     with pytest.raises(DataError, match=r"the lexicons mine\.csv and big2"):
         align({**stages, (ONE, "base"): other})
     renamed = replace(
