@@ -7,7 +7,6 @@ log-probabilities' way differs; generation and perplexities are ``hf``'s own.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +17,8 @@ from tqdm import tqdm
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from rm_value_tasks.models.common.harness import HarnessHF, Request
-from rm_value_tasks.models.prefix.check import Report, supports
-from rm_value_tasks.models.prefix.forward import SharedPrefixEngine
-from rm_value_tasks.models.prefix.packing import group_by_prefix
+from rm_value_tasks.models.prefix.check import Report
+from rm_value_tasks.models.prefix.sharing import Sharing
 
 __all__ = ["SharedPrefixLM"]
 
@@ -48,8 +46,8 @@ class SharedPrefixLM(HarnessHF):
 
     def __init__(self, pretrained: Any, *, shared_prefix: bool = True, **kwargs: Any) -> None:
         super().__init__(pretrained, **kwargs)
-        self._shares = shared_prefix and kwargs.get("tp_plan") is None
-        self._engine: SharedPrefixEngine | None = None
+        shares = shared_prefix and kwargs.get("tp_plan") is None and self.backend == "causal"
+        self._sharing = self._make_sharing() if shares else Sharing(None, least=0)
         self._head: _Head | None = None
 
     def score_tokens(
@@ -59,7 +57,7 @@ class SharedPrefixLM(HarnessHF):
         override_bs: int | None = None,
     ) -> list[Answer]:
         """Return (log-probability, is greedy) of each request, in order."""
-        if not self._shares or self.backend != "causal" or override_bs is not None:
+        if not self._sharing.possible or override_bs is not None:
             return super().score_tokens(requests, disable_tqdm, override_bs)
         groups = self._groups(requests)
         answers: list[Answer | None] = [None] * len(requests)
@@ -111,12 +109,11 @@ class SharedPrefixLM(HarnessHF):
             same.setdefault(tuple(sequence[:-1]), []).append(index)
         runs = list(same.values())
         found = []
-        for group in group_by_prefix(
+        for group in self._sharing.groups(
             [sequences[run[0]] for run in runs],
             limits=[min(len(sequences[i]) - scored[i] for i in run) for run in runs],
-            overhead=_CPU_OVERHEAD if self.device.type == "cpu" else _GPU_OVERHEAD,
         ):
-            if len(group.members) > 1 and group.prefix:
+            if group.prefix:
                 members = [index for member in group.members for index in runs[member]]
                 suffixes = [sequences[index][len(group.prefix) :] for index in members]
                 found.append(
@@ -125,45 +122,43 @@ class SharedPrefixLM(HarnessHF):
         return found
 
     def _score(self, group: _Answers) -> list[Answer]:
-        assert self._engine is not None
+        engine = self._sharing.engine(group.prefix, group.suffixes)
+        assert engine is not None
         assert self._head is not None
         with torch.autocast(
             device_type=self.device.type,
             dtype=self.mixed_precision_dtype,
             enabled=self.mixed_precision_dtype is not None,
         ):
-            return self._engine.loglikelihood(
+            return engine.loglikelihood(
                 group.prefix, group.suffixes, self._head, scored=group.scored
             )
 
-    def _ready(self, requests: Sequence[Request], groups: Sequence[_Answers]) -> bool:
-        """Make the engine if the model passes the self-check, else switch sharing off."""
-        if self._engine is not None:
-            return True
+    def _make_sharing(self) -> Sharing:
+        least = _CPU_OVERHEAD if self.device.type == "cpu" else _GPU_OVERHEAD
         try:
-            report = self._check(requests, max(groups, key=lambda group: len(group.prefix)))
+            backbone = _backbone(self.model)
         except _UnfitError as error:
-            report = Report(False, str(error), math.nan)
-        if report.ok:
-            eval_logger.info(f"Each prompt is run once for all its answers: {report.reason}.")
-        else:
-            self._shares, self._engine, self._head = False, None, None
-            eval_logger.warning(
-                f"{type(self.model).__name__} cannot share prefixes ({report.reason}); scoring "
-                "in ordinary batches, as --model hf does."
-            )
-        return report.ok
+            self._warn(str(error))
+            return Sharing(None, least=least, why_not=str(error))
+        return Sharing(backbone, least=least, measure=self.batch_size == "auto")
 
-    def _check(self, requests: Sequence[Request], group: _Answers) -> Report:
-        backbone = _backbone(self.model)
-        report = supports(backbone, group.prefix, group.suffixes)
-        if not report.ok:
-            return report
-        self._head = _Head(_underlying(self.model), backbone)
-        self._engine = SharedPrefixEngine(
-            backbone, form=report.form, measure=self.batch_size == "auto"
-        )
-        # The backbone is right; now the head, against hf's own log-probabilities.
+    def _ready(self, requests: Sequence[Request], groups: Sequence[_Answers]) -> bool:
+        """Check backbone and head at the first use; where they do not fit, nothing is shared."""
+        if self._head is not None:
+            return True
+        longest = max(groups, key=lambda group: len(group.prefix))
+        if self._sharing.engine(longest.prefix, longest.suffixes) is not None:
+            backbone = _backbone(self.model)
+            self._head = _Head(_underlying(self.model), backbone)
+            self._check_head(requests, longest, 1e-3 if backbone.dtype.itemsize >= 4 else 5e-2)
+        if not self._sharing.possible:
+            self._head = None
+            self._warn(self._sharing.reason)
+        return self._sharing.possible
+
+    def _check_head(self, requests: Sequence[Request], group: _Answers, most: float) -> None:
+        """Compare with ``hf``'s own log-probabilities, which it rounds to the model's dtype."""
         few = group.first(_CHECKED)
         anonymous: list[Request] = [(None, *requests[member][1:]) for member in few.members]
         ordinary = super().score_tokens(anonymous, disable_tqdm=True, override_bs=1)
@@ -171,10 +166,15 @@ class SharedPrefixLM(HarnessHF):
             abs(one - other) / (1 + abs(other))
             for (one, _), (other, _) in zip(self._score(few), ordinary, strict=True)
         )
-        # hf rounds each token's log-probability to the model's dtype.
-        if worst <= (1e-3 if backbone.dtype.itemsize >= 4 else 5e-2):
-            return report
-        return Report(False, f"log-probabilities come out different, by {worst:.2g}", worst)
+        if not worst <= most:
+            reason = f"log-probabilities come out different, by {worst:.2g}"
+            self._sharing.refuse(Report(False, reason, worst))
+
+    def _warn(self, reason: str) -> None:
+        eval_logger.warning(
+            f"{type(self.model).__name__} cannot share prefixes ({reason}); scoring "
+            "in ordinary batches, as --model hf does."
+        )
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ from rm_value_tasks.models.prefix.sharing import Sharing
 
 __all__ = ["RewardLM"]
 
+_LEAST_SAVING = {"cpu": 256}
+"""Tokens that a group must save to be taken out of the ordinary batches; others: 8,192."""
+
 
 class RewardLM(RewardModel, HarnessHF):
     """Any reward model that ``transformers`` loads; takes every argument of ``hf``.
@@ -87,12 +90,16 @@ class RewardLM(RewardModel, HarnessHF):
             self.chat_template_args,
             whole=isinstance(self.readout, readouts.ModelReadout),
         )
-        self._sharing = Sharing(
-            self.readout,
-            self._input_device,
-            enabled=self._arguments.shared_prefix,
-            measure=self.batch_size == "auto",
-        )
+        self._sharing = self._make_sharing()
+
+    def _make_sharing(self) -> Sharing:
+        least = _LEAST_SAVING.get(self._input_device.type, 8192)
+        if not self._arguments.shared_prefix:
+            return Sharing(None, least=least)
+        if not isinstance(self.readout, readouts.HiddenReadout):
+            return Sharing(None, least=least, why_not="the readout needs the whole model")
+        auto = self.batch_size == "auto"
+        return Sharing(self.readout.backbone, least=least, measure=auto)
 
     @property
     def longest(self) -> int:  # type: ignore[override]
@@ -137,16 +144,14 @@ class RewardLM(RewardModel, HarnessHF):
 
     def score(self, tokens: Sequence[Tokens], receive: Receive) -> None:
         """Score conversations: first the groups that share a prefix, then the rest."""
-        groups, rest = self._sharing.groups([encoded["input_ids"] for encoded in tokens])
-        for group in groups:
+        rest = dict.fromkeys(range(len(tokens)))
+        for group in self._sharing.groups([encoded["input_ids"] for encoded in tokens]):
             suffixes = [tokens[i]["input_ids"][len(group.prefix) :] for i in group.members]
-            with self._autocast():
-                rewards = self._sharing.score(group.prefix, suffixes)
-            if rewards is None:
-                rest += group.members
-            else:
+            if (rewards := self._shared(group.prefix, suffixes)) is not None:
                 receive(group.members, rewards)
-        for members, rewards in self.score_batched(tokens, rest):
+                for index in group.members:
+                    del rest[index]
+        for members, rewards in self.score_batched(tokens, list(rest)):
             receive(members, rewards)
 
     def score_suffixes(
@@ -158,11 +163,21 @@ class RewardLM(RewardModel, HarnessHF):
             prefix: token ids that come first.
             suffixes: what follows in each conversation, at least one token.
         """
-        with self._autocast():
-            shared = self._sharing.score(prefix, suffixes)
+        shared = self._shared(prefix, suffixes)
         if shared is not None:
             return shared
         return self.score_sequences([[*prefix, *suffix] for suffix in suffixes])
+
+    def _shared(
+        self, prefix: Sequence[int], suffixes: Sequence[Sequence[int]]
+    ) -> list[float] | None:
+        """Return the rewards of ``prefix`` + each suffix; None if the model cannot share."""
+        readout = self.readout
+        with self._autocast():
+            engine = self._sharing.engine(prefix, suffixes)
+            if engine is None or not isinstance(readout, readouts.HiddenReadout):
+                return None
+            return engine.score(prefix, suffixes, readout.from_hidden).tolist()
 
     def score_sequences(self, sequences: Sequence[Sequence[int]]) -> list[float]:
         """Return the rewards of whole conversations given as token ids, in order."""

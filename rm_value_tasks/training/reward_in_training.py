@@ -39,7 +39,7 @@ class InTrainingRewardLM(RewardLM):
         self.writes = trainer.is_world_process_zero()
         if self._sharded:
             self.readout = ModelReadout(trainer.model, one_logit(None), name="pooled")
-            self._sharing = Sharing(self.readout, self.device, enabled=False, measure=False)
+            self._sharing = Sharing(None, least=0, why_not="the model is sharded")
         elif trainer.accelerator.num_processes > 1:
             self.accelerator = trainer.accelerator
             self.join_accelerate()

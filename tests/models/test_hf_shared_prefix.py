@@ -93,7 +93,7 @@ def test_same_numbers_as_hf(causal, name):
     for batch_size in (1, 4, "auto"):
         model = wrap(SharedPrefixLM, causal(name), name, batch_size=batch_size)
         assert_same(run(model), expected)
-        assert model._engine is not None
+        assert model._sharing._engine is not None
 
 
 def test_most_requests_skip_the_ordinary_path(causal, monkeypatch):
@@ -142,7 +142,7 @@ def test_what_greedy_decoding_gives_is_greedy(causal):
     ordinary = wrap(HFLM, causal("llama"), "llama")._loglikelihood_tokens(asked, disable_tqdm=True)
     assert_same(found, ordinary)
     assert [greedy for _, greedy in found[:2]] == [True, True]
-    assert model._engine is not None
+    assert model._sharing._engine is not None
 
 
 class _Refusing(LM):
@@ -180,7 +180,7 @@ def test_bfloat16_is_as_near_as_hf_is(causal):
         errors[kind] = max(
             abs(logp - true) for (logp, _), true in zip(run(model), truth, strict=True)
         )
-    assert model._engine is not None
+    assert model._sharing._engine is not None
     assert 0 < errors[SharedPrefixLM] <= errors[HFLM]  # whose soft-max is in bfloat16 too
 
 
@@ -201,7 +201,7 @@ def test_adapters():
     assert expected != plain
     shared = wrap(SharedPrefixLM, adapted, "llama")
     assert_same(run(shared), expected)
-    assert shared._engine is not None
+    assert shared._sharing._engine is not None
 
 
 def unfit(name):
@@ -247,7 +247,7 @@ def test_seq2seq_takes_hfs_path():
     shared = wrap(SharedPrefixLM, model, "llama", backend="seq2seq")
     asked = requests()[:5]
     assert run(shared, asked) == run(wrap(HFLM, model, "llama", backend="seq2seq"), asked)
-    assert shared._engine is None
+    assert shared._sharing._engine is None
 
 
 def test_it_is_registered():

@@ -59,7 +59,8 @@ class AnswerLM(SharedPrefixLM):
     def release(self) -> None:
         """Free the weights; what else lm-eval asks of a model stays."""
         self.drop_model()
-        self._engine = self._head = None
+        self._sharing.release()
+        self._head = None
         clear_torch_cache()
 
     def render(self, messages: Sequence[Message]) -> Conversation:

@@ -1,13 +1,11 @@
-"""Which rewards are computed on a shared prefix, decided by one check of the model."""
+"""Whether a model's answers share their prompts, decided once by a check of the model."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
-import torch
-
-from rm_value_tasks.models.loading.readouts import HiddenReadout, Readout
 from rm_value_tasks.models.prefix.check import Report, supports
 from rm_value_tasks.models.prefix.forward import SharedPrefixEngine
 from rm_value_tasks.models.prefix.packing import Group, group_by_prefix
@@ -16,61 +14,76 @@ __all__ = ["Sharing"]
 
 _log = logging.getLogger(__name__)
 
-_LEAST_SAVING = {"cpu": 256}
-"""Tokens that a group must save to be taken out of the ordinary batches; others: 8,192."""
-
 
 class Sharing:
-    """Scores answers on a shared prefix where the model can.
+    """Finds the groups worth sharing, and the engine that runs them if the model can.
 
     Args:
-        readout: the model's readout; only ``HiddenReadout`` can share.
-        device: where the model runs.
-        enabled: False to share nothing.
+        backbone: the model without its head; None where nothing can be shared.
+        least: tokens that a group must save to be taken out of the ordinary batches.
         measure: time several batch shapes and go on with the fastest.
+        why_not: why there is no backbone; half a sentence.
     """
 
     def __init__(
-        self, readout: Readout, device: torch.device, *, enabled: bool, measure: bool
+        self, backbone: Any, *, least: int, measure: bool = False, why_not: str = "switched off"
     ) -> None:
-        self._readout = readout if enabled and isinstance(readout, HiddenReadout) else None
-        self._overhead = _LEAST_SAVING.get(device.type, 8192)
+        self._backbone = backbone
+        self._least = least
         self._measure = measure
+        self._why_not = why_not
         self._report: Report | None = None
         self._engine: SharedPrefixEngine | None = None
-        self._why_not = "the readout needs the whole model" if enabled else "switched off"
 
-    def groups(self, sequences: Sequence[list[int]]) -> tuple[list[Group], list[int]]:
-        """Return the groups worth sharing, and the indices of all other sequences."""
-        if self._readout is None:
-            return [], list(range(len(sequences)))
-        groups, rest = [], []
-        for group in group_by_prefix(sequences, overhead=self._overhead):
-            if len(group.members) > 1:
-                groups.append(group)
-            else:
-                rest += group.members
-        return groups, rest
+    @property
+    def possible(self) -> bool:
+        """Whether nothing has spoken against sharing so far."""
+        return self._backbone is not None and (self._report is None or self._report.ok)
 
-    def score(self, prefix: Sequence[int], suffixes: Sequence[Sequence[int]]) -> list[float] | None:
-        """Return the rewards of ``prefix`` + each suffix; None if the model cannot share."""
-        if self._readout is None:
+    def groups(
+        self, sequences: Sequence[list[int]], limits: Sequence[int] | None = None
+    ) -> list[Group]:
+        """Return the groups of several sequences that are worth sharing.
+
+        Args:
+            sequences: token ids of whole conversations.
+            limits: the most tokens of each that may count as prefix.
+        """
+        if not self.possible:
+            return []
+        found = group_by_prefix(sequences, limits=limits, overhead=self._least)
+        return [group for group in found if len(group.members) > 1]
+
+    def engine(
+        self, prefix: Sequence[int], suffixes: Sequence[Sequence[int]]
+    ) -> SharedPrefixEngine | None:
+        """Return the engine, checked at the first call on these answers; None if none can."""
+        if self._backbone is None:
             return None
         if self._report is None:
-            self._report = supports(self._readout.backbone, prefix, suffixes)
+            self._report = supports(self._backbone, prefix, suffixes)
             if self._report.ok:
                 self._engine = SharedPrefixEngine(
-                    self._readout.backbone, form=self._report.form, measure=self._measure
+                    self._backbone, form=self._report.form, measure=self._measure
                 )
             _log.info("Shared prefix: %s", self.describe())
-        if self._engine is None:
-            return None
-        return self._engine.score(prefix, suffixes, self._readout.from_hidden).tolist()
+        return self._engine
+
+    def refuse(self, report: Report) -> None:
+        """Share nothing from now on."""
+        self._report, self._engine = report, None
+
+    def release(self) -> None:
+        """Forget the model."""
+        self._backbone = self._engine = None
 
     def describe(self) -> str:
         """Say whether prefixes are shared and why, for the results."""
-        if self._readout is None:
-            return f"off ({self._why_not})"
-        if self._report is None:
-            return "not needed so far"
-        return f"{'on' if self._report.ok else 'off'} ({self._report.reason})"
+        if self._report is not None:
+            return f"{'on' if self._report.ok else 'off'} ({self._report.reason})"
+        return "not needed so far" if self._backbone is not None else f"off ({self._why_not})"
+
+    @property
+    def reason(self) -> str:
+        """Why not, or in which form; half a sentence."""
+        return self._why_not if self._report is None else self._report.reason

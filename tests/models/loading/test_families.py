@@ -48,7 +48,7 @@ def built(request, tmp_path_factory):
     expected = [case.reward(question, answer) for question in QUESTIONS for answer in ANSWERS]
     assert len(set(expected)) > len(expected) / 2  # a constant would agree with anything
     model = load(case)
-    model._sharing._overhead = 32  # so that few answers are enough
+    model._sharing._least = 32  # so that few answers are enough
     return case, model, expected, case.family or request.param
 
 
