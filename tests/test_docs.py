@@ -162,4 +162,6 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     commands = (tmp_path / "commands.html").read_text()
     assert all(f"rm-value-tasks {name}" in commands for name in cli.commands)
+    assert "Exit 0 if" in commands
+    assert "UNSET" not in commands  # how click says "no default"
     assert "RewardLM" in (tmp_path / "api" / "models.html").read_text()
