@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from inspect import signature
 from typing import Any, Literal
 
 import torch
 from transformers.cache_utils import DynamicLayer
+from transformers.masking_utils import create_causal_mask
 
-__all__ = ["Form", "SharedLayer", "default_form", "input_device", "masks"]
+__all__ = ["Form", "SharedLayer", "cache_name", "default_form", "input_device", "masks"]
 
 Form = Literal["packed", "rows"]
 """Several answers a row under a block mask, or one answer a row without a mask of ours."""
@@ -91,3 +94,15 @@ def _as_attended(backbone: Any, allowed: torch.Tensor) -> torch.Tensor:
         return allowed[:, None]
     mask = torch.zeros(allowed.shape, dtype=backbone.dtype, device=allowed.device)
     return mask.masked_fill_(~allowed, torch.finfo(mask.dtype).min)[:, None]
+
+
+def cache_name(forward: Callable[..., Any]) -> str:
+    """Return what a model calls its cache: transformers 5.24 renamed it, 5.40 forgets the old name.
+
+    A forward pass that hands on whatever it gets is taken to end in transformers' own.
+    """
+    for function in (forward, create_causal_mask):
+        known = signature(function).parameters
+        if found := [name for name in ("cache", "past_key_values") if name in known]:
+            return found[0]
+    return "cache"

@@ -17,7 +17,6 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from transformers.cache_utils import Cache, DynamicCache
 from rm_value_tasks.models.prefix.block_attention import (
     Form,
     SharedLayer,
+    cache_name,
     default_form,
     input_device,
     masks,
@@ -91,9 +91,7 @@ class SharedPrefixEngine:
     ) -> None:
         self.backbone: Any = backbone
         self.form: Form = form or default_form(self.backbone)
-        # transformers 5.24 renamed it, and takes the older name until 5.40.
-        known = signature(type(self.backbone).forward).parameters
-        self._cache_name = "cache" if "cache" in known else "past_key_values"
+        self._cache_name = cache_name(type(self.backbone).forward)
         self._per_row = 1 if self.form == "rows" else per_row
         self._rows = rows
         self._measure = measure and (per_row is None or rows is None)
