@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,16 @@ __all__ = ["whole", "write_whole"]
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; when all is written and on the disk, it becomes ``path``."""
+    """Yield a temporary path; when all is written and on the disk, it becomes ``path``.
+
+    A link is followed, and a file that is there already hands on its mode.
+    """
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
+        if path.exists():
+            shutil.copymode(path, temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -32,11 +39,22 @@ def whole(path: Path) -> Iterator[Path]:
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that nobody ever sees half of it; text as UTF-8.
 
+    What is no file (a pipe, a device, ``/dev/stdout``) is written to as it is.
+
     Raises:
         DataError: if it cannot be written; an older file of that name is then untouched.
     """
+    data = content.encode() if isinstance(content, str) else content
     try:
+        if _is_stream(path):
+            path.write_bytes(data)
+            return
         with whole(path) as temporary:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            temporary.write_bytes(data)
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror}); choose another place.") from error
+
+
+def _is_stream(path: Path) -> bool:
+    named = path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))
+    return path.exists() and not path.is_dir() and (named or not path.is_file())

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from rm_value_tasks.models.common.arguments import switch
 from rm_value_tasks.models.common.harness import HarnessHF, Request
 from rm_value_tasks.models.prefix.check import Report
 from rm_value_tasks.models.prefix.sharing import Sharing
@@ -45,6 +46,7 @@ class SharedPrefixLM(HarnessHF):
     """
 
     def __init__(self, pretrained: Any, *, shared_prefix: bool = True, **kwargs: Any) -> None:
+        shared_prefix = switch("shared_prefix", shared_prefix)
         super().__init__(pretrained, **kwargs)
         shares = shared_prefix and kwargs.get("tp_plan") is None and self.backend == "causal"
         self._sharing = self._make_sharing() if shares else Sharing(None, least=0)

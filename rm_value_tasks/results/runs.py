@@ -77,11 +77,12 @@ def load(
     if not any(run.instrument == WORDS for run in loaded):
         skipped += [(run.path, f"not a value probe: {run.task}") for run in loaded]
         _refuse(paths, skipped)
-    newest = _name(_newest(loaded, all_runs))
-    probes = tuple(run for run in newest if run.instrument == WORDS)
+    newest = _newest(loaded, all_runs)
+    # Apart, so that a probe's name does not depend on what else was run.
+    probes = tuple(_name([run for run in newest if run.instrument == WORDS]))
     frames = [_frame(run, run.scores) for run in probes if run.scores]
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
-    others = tuple(run for run in newest if run.instrument != WORDS)
+    others = tuple(_name([run for run in newest if run.instrument != WORDS]))
     return Results(table, probes, others, tuple(skipped))
 
 

@@ -230,6 +230,14 @@ def test_it_says_what_the_model_does_in_every_trial(tmp_path):
     assert not disagree
 
 
+def test_of_a_bare_model_it_gives_the_models_own_reason(checkpoint):
+    folder = checkpoint("llama")
+    code, rows = doctor(folder, "--readout", "first_output")
+    with pytest.raises(ModelError, match="does not use .score.weight") as refused:
+        RewardLM(str(folder), device="cpu", readout="first_output")
+    assert (code, rows["refused"]) == (2, str(refused.value))
+
+
 def test_no_model_and_an_adapter_end_in_a_sentence(tmp_path, capsys, monkeypatch):
     (tmp_path / "adapter_config.json").write_text("{}")
     for model, message in (

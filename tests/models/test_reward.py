@@ -471,3 +471,41 @@ def test_no_model_takes_an_argument_in_silence(name, checkpoint):
     wrong = "nonsense" if name != "reward-vllm" else "weigths"
     with pytest.raises(ModelError, match=f"there is no argument {wrong}="):
         get_model(name).create_from_arg_string(f"{given},{wrong}=1", {"device": "cpu"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"chat_template_args": "x"}, "chat_template_args='x' is no mapping"),
+        ({"weights": [None]}, "is not numbers separated"),
+        ({"chat_template": 3}, "chat_template=3 is no file's name"),
+        ({"append_token": True}, "append_token=True is no token's text"),
+        ({"shared_prefix": "no"}, "shared_prefix='no' is neither True nor False"),
+    ],
+)
+def test_values_of_another_type_end_in_a_sentence(checkpoint, arguments, message):
+    with pytest.raises(ModelError, match=message):
+        load(checkpoint("llama"), **arguments)
+
+
+def test_sharing_may_be_switched_by_a_number_in_every_model(checkpoint):
+    assert load(checkpoint("llama"), shared_prefix=0)._sharing.describe() == "off (switched off)"
+    given = f"pretrained={checkpoint('llama')},shared_prefix="
+    model = get_model("hf-shared-prefix").create_from_arg_string(given + "0", {"device": "cpu"})
+    assert not model._sharing.possible
+    with pytest.raises(ModelError, match="shared_prefix='no' is neither"):
+        get_model("hf-shared-prefix").create_from_arg_string(given + "no", {"device": "cpu"})
+
+
+def test_values_of_the_models_config_are_handed_on(checkpoint):
+    model = load(checkpoint("llama"), pad_token_id=5)
+    assert model.model.config.pad_token_id == 5
+
+
+def test_the_first_output_of_a_loaded_classifier_is_its_logit(checkpoint):
+    folder = checkpoint("llama")
+    loaded = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = RewardLM(loaded, tokenizer=tokenizer, readout="first_output", batch_size=2)
+    plain = load(folder).score_sequences([[1, 2, 3], [4, 5]])
+    assert model.score_sequences([[1, 2, 3], [4, 5]]) == pytest.approx(plain, abs=1e-5)

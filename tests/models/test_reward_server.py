@@ -248,6 +248,9 @@ def test_several_labels_need_a_choice(tmp_path):
             rewards(connect(server, folder, label=5))
         with pytest.raises(ModelError, match="exclude each other"):
             connect(server, folder, label=1, weights="0.5")
+        for readout in ("lm_logit", "process", "weighted"):
+            with pytest.raises(ModelError, match="there is no argument readout="):
+                connect(server, folder, readout=readout)
 
 
 def test_long_input_is_refused_before_it_is_sent(checkpoint):

@@ -173,6 +173,11 @@ def test_families_that_vllm_would_read_otherwise_are_refused(tmp_path, vllm, fam
     assert not vllm.made
 
 
+def test_a_model_that_is_nowhere_is_said_to_be(vllm):
+    with pytest.raises(ModelError, match="there is no such folder with a config.json"):
+        VLLMRewardLM("/nowhere")
+
+
 def test_where_vllm_is_absent_one_sentence_says_so(checkpoint, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ModelError, match="engine=vllm needs vLLM, which cannot be imported here"):

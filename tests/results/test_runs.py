@@ -467,3 +467,15 @@ def forget_instruments(content):
     """As results of before tasks said their instrument."""
     for config in content["configs"].values():
         del config["metadata"]["instrument"]
+
+
+def test_a_probes_name_does_not_depend_on_what_else_was_run(tmp_path, checkpoint):
+    arguments = {"pretrained": str(checkpoint("llama")), "batch_size": 64}
+    words = {"prompts": ["best_ever_one", "worst_ever_one"]}
+    runs.evaluate(tmp_path / "probe", "reward", arguments, ["value_bias_big2"], **words)
+    (alone,) = load(tmp_path).runs
+    other = {**arguments, "max_length": 512}
+    runs.evaluate(tmp_path / "pairs", "reward", other, ["rm_preferences_pairs"])
+    both = load(tmp_path)
+    assert [run.model for run in both.runs] == [alone.model]
+    assert [run.task for run in both.others] == ["rm_preferences_pairs"]

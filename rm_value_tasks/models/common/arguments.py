@@ -21,6 +21,7 @@ __all__ = [
     "refuse_with_engine",
     "resolve_token",
     "resolve_tokens",
+    "switch",
 ]
 
 READOUTS = (
@@ -42,8 +43,8 @@ _OF_READOUTS: dict[str, tuple[str, ...]] = {
 """Arguments that only some readouts look at."""
 _OF_CHATS = ("bos", "append_token", "step_token")
 """Arguments that only conversations with a chat template have a place for."""
-READING = ("bos", "chat_template", "label", "readout", "weights")
-"""Arguments that a serving engine can honour."""
+READING = ("bos", "chat_template", "label", "weights")
+"""Arguments that a serving engine can honour, beside the readout that it has anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +92,9 @@ class RewardArguments:
             raise ModelError(f"label={self.label!r} is no number of a label; the first is 0.")
         if self.label is not None and self.weights is not None:
             raise ModelError("label= and weights= exclude each other; give one of them.")
-        if type(self.shared_prefix) is not bool:
-            raise ModelError(f"shared_prefix={self.shared_prefix!r} is neither True nor False.")
+        object.__setattr__(self, "shared_prefix", switch("shared_prefix", self.shared_prefix))
+        if not isinstance(self.chat_template, str | None):
+            raise ModelError(f"chat_template={self.chat_template!r} is no file's name.")
         object.__setattr__(self, "weights", numbers(self.weights))
 
     @classmethod
@@ -107,6 +109,11 @@ class RewardArguments:
         most = given.get("max_length")
         if most is not None and (type(most) is not int or most < 1):
             raise ModelError(f"max_length={most!r} is no number of tokens.")
+        if not isinstance(extra := given.get("chat_template_args"), Mapping | None):
+            raise ModelError(
+                f"chat_template_args={extra!r} is no mapping; enable_thinking= can be given by "
+                "itself."
+            )
         ours = cls(**{name: value for name, value in given.items() if name in own})
         return ours, {name: value for name, value in given.items() if name not in own}
 
@@ -149,7 +156,7 @@ class RewardArguments:
         Raises:
             ModelError: naming the first.
         """
-        wrong = [name for name in self.changed if name not in READING]
+        wrong = [name for name in self.changed if name not in (*READING, "readout")]
         if self.readout not in ("auto", "pooled", "weighted"):
             wrong = [f"readout={self.readout}"]
         if wrong:
@@ -181,6 +188,17 @@ def kept_arguments(model_args: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def switch(name: str, value: Any) -> bool:
+    """Return True or False as given, also as 1 or 0.
+
+    Raises:
+        ModelError: if it is neither; any text would count as True.
+    """
+    if value not in (True, False):
+        raise ModelError(f"{name}={value!r} is neither True nor False.")
+    return bool(value)
+
+
 def numbers(weights: str | float | Sequence[float] | None) -> list[float] | None:
     """Return the numbers of ``0.3;0.74;0.46``.
 
@@ -194,7 +212,7 @@ def numbers(weights: str | float | Sequence[float] | None) -> list[float] | None
     try:
         parts = weights.split(";") if isinstance(weights, str) else weights
         return [float(weight) for weight in parts]
-    except ValueError:
+    except (TypeError, ValueError):
         raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None
 
 
@@ -216,6 +234,8 @@ def resolve_token(token: str | int, tokenizer: PreTrainedTokenizerBase, argument
     Raises:
         ModelError: if the text is not one token, or the id is none of the vocabulary.
     """
+    if isinstance(token, bool) or not isinstance(token, int | str):
+        raise ModelError(f"{argument}={token!r} is no token's text nor its id.")
     if isinstance(token, int) or token.lstrip("-").isdecimal():
         found = int(token)
         if not 0 <= found < len(tokenizer):

@@ -29,6 +29,7 @@ __all__ = [
     "hf_arguments",
     "longest_input",
     "machine_described_once",
+    "no_such_model",
     "refuse_unknown",
     "set_processes",
 ]
@@ -77,10 +78,14 @@ def refuse_unknown(given: Iterable[str], own: Iterable[str], *, others: bool) ->
     known = set(own)
     for name in given:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        if name in known or (others and (not close or name in hf_arguments())):
+        if name in known or (others and (not close or name in hf_arguments() | _CONFIG)):
             continue
         meant = f"did you mean {close[0]}=?" if close else f"known are {', '.join(sorted(known))}."
         raise ModelError(f"there is no argument {name}=; {meant}")
+
+
+_CONFIG = {"bos_token_id", "eos_token_id", "pad_token_id"}
+"""Values of a model's config that sound like arguments of ours."""
 
 
 def hf_arguments() -> set[str]:
@@ -167,10 +172,7 @@ class HarnessHF(FromArguments, HFLM):
         try:
             super()._get_config(pretrained, **kwargs)
         except OSError as error:
-            raise ModelError(
-                f"no model {pretrained!r}: there is no such folder with a config.json here, and "
-                "neither hub nor cache gives it; check the path, or the name and your access."
-            ) from error
+            raise no_such_model(pretrained) from error
         except ValueError as error:
             if "trust_remote_code" not in str(error):
                 raise
@@ -198,6 +200,14 @@ class HarnessHF(FromArguments, HFLM):
 
     def _detect_batch_size(self, requests: Any = None, pos: int = 0) -> int:
         return self.find_batch_size(requests, pos)
+
+
+def no_such_model(name: str) -> ModelError:
+    """Return the sentence for a model that is nowhere."""
+    return ModelError(
+        f"no model {name!r}: there is no such folder with a config.json here, and neither hub nor "
+        "cache gives it; check the path, or the name and your access."
+    )
 
 
 def longest_input(config: Any, tokenizer: Any, given: int | None = None) -> int:

@@ -230,11 +230,6 @@ def _check_length(encoder: Encoder, most: int) -> None:
 
 
 def _template_args(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    given = arguments.get("chat_template_args")
-    if not isinstance(given, Mapping | None):
-        raise ModelError(
-            f"chat_template_args={given!r} is no mapping; enable_thinking= can be given by itself."
-        )
     thinking = arguments.get("enable_thinking")
     return {
         **(arguments.get("chat_template_args") or {}),

@@ -61,6 +61,8 @@ def misfits(skeleton: Any, names: set[str]) -> tuple[list[str], list[str]]:
     """Return the head's tensors that a checkpoint lacks, and its own without a place."""
     places = set(skeleton.state_dict())
     base = skeleton.base_model_prefix + "."
+    if skeleton.base_model is skeleton:  # its own tensors go without the prefix
+        places = {base + key for key in places}
     keys = places - set(getattr(skeleton, "all_tied_weights_keys", None) or ())
     missing = sorted(key for key in keys - names if not key.startswith(base))
     if not any(key.startswith(base) for key in names):  # saved without its head's class

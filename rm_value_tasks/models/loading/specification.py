@@ -19,6 +19,7 @@ from rm_value_tasks.models.common.arguments import (
 from rm_value_tasks.models.common.chat_encoder import ChatEncoder
 from rm_value_tasks.models.common.chat_templates import use_chat_template
 from rm_value_tasks.models.common.conversation import Encoder
+from rm_value_tasks.models.common.harness import no_such_model
 from rm_value_tasks.models.common.sentence_pairs import PairEncoder
 from rm_value_tasks.models.loading import readouts
 from rm_value_tasks.models.loading.families import CHAIN_HEADS, Family, detect
@@ -210,12 +211,16 @@ def specify_for_vllm(
     """Decide how a checkpoint is read, as far as vLLM reads it as this package does.
 
     Raises:
-        ModelError: if it has a head or code of its own, or an argument is ``hf``'s alone.
+        ModelError: if there is no such model, it has a head or code of its own, or an argument is
+            ``hf``'s alone.
     """
     for argument in _HF_ONLY:
         if argument in engine_args:
             refuse_with_engine(argument, "vllm")
-    config, _ = transformers.PreTrainedConfig.get_config_dict(name, revision=revision)
+    try:
+        config, _ = transformers.PreTrainedConfig.get_config_dict(name, revision=revision)
+    except OSError as error:
+        raise no_such_model(name) from error
     return specify(
         name,
         config,

@@ -86,7 +86,7 @@ class FirstOutputReadout:
     needs_equal_lengths = True
 
     def __init__(self, model: Any, reduce: Reduce) -> None:
-        if _native(model):
+        if _native(model) and getattr(model, "base_model", model) is model:
             raise ModelError(
                 f"readout=first_output reads what a model's own code gives, but "
                 f"{type(model).__name__} is transformers' own class, whose first output is no "
