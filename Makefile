@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/.installed
-	@echo "Demo: trains, measures and reports six tiny models; two to three minutes on two cores"
+	@echo "Demo: trains, measures and reports six tiny models; about two minutes on two cores"
 	$(BIN)/python -m rm_value_tasks.organisms.demo demo-output
 
 test: $(VENV)/.installed

@@ -56,5 +56,6 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 
 def _is_stream(path: Path) -> bool:
-    named = path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))
+    # By these names a file is written to that is open already, perhaps at its end.
+    named = str(path).startswith(("/dev/fd/", "/dev/std", "/proc/"))
     return path.exists() and not path.is_dir() and (named or not path.is_file())

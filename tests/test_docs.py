@@ -16,7 +16,8 @@ import yaml
 from benchmarks.lexicons.published_models import PUBLISHED_MODELS
 from rm_value_tasks.cli import cli
 from rm_value_tasks.models.loading.families import FAMILIES
-from tests import tiny
+from rm_value_tasks.organisms.demo.example_scores import EXAMPLE_SCORES
+from tests import runs, tiny
 from tests.tiny_families import BUILT, TESTED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,25 +133,29 @@ def slug(heading):
 
 
 def test_the_ci_recipe_runs(tmp_path):
-    """Its own steps, on a tiny model: the same model passes the gate, another kind does not."""
+    """Its own steps, on a tiny model: the same model passes the gate, a leaning one does not."""
     text = TEXT.partition("<!-- ci -->\n```yaml\n")[2].partition("\n```")[0]
     steps = yaml.safe_load(text)["jobs"]["lean"]["steps"]
     commands = {step["name"]: step["run"] for step in steps if "name" in step}
-    shutil.copytree(tiny.save(tmp_path / "made", "llama"), tmp_path / "checkpoint")
+    tiny.save(tmp_path / "checkpoint", "llama")
 
     def run(name):
         return subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands[name]], cwd=tmp_path, check=False,
             env={**ENVIRONMENT, "CHECKPOINT": "checkpoint"}, capture_output=True, text=True,
-        )  # fmt: skip
+        ).returncode  # fmt: skip
 
-    assert run("Probe").returncode == 0
+    assert run("Probe") == 0
     shutil.copytree(tmp_path / "runs", tmp_path / "baseline")
-    assert run("Gate").returncode == 0
+    assert run("Gate") == 0
     assert ElementTree.parse(tmp_path / "gate.xml").getroot().tag.startswith("testsuite")
-    assert run("Report").returncode == 0
+    assert run("Report") == 0
     uploaded = steps[-1]["with"]["path"].split("\n")
     assert all((tmp_path / path).exists() for path in uploaded)
+    shutil.rmtree(tmp_path / "baseline")
+    scores = {"path": str(EXAMPLE_SCORES)}  # lean to agency, as planted
+    runs.evaluate(tmp_path / "baseline", "recorded-rewards", scores, ["value_bias_big2"])
+    assert run("Gate") == 1
 
 
 def test_the_site_builds_without_a_warning(tmp_path):

@@ -69,11 +69,7 @@ class ImplicitRewardLM(RewardsOnly, FromArguments, LM):
 
     kind = "an implicit reward"
     ARGUMENTS = ("chat_template", "shared_prefix")
-
-    @classmethod
-    def passes_on(cls) -> bool:
-        """Say that arguments which are not ours go to the two models."""
-        return True
+    passes_on = True
 
     def __init__(
         self,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ import transformers
 from lm_eval.models.utils import Collator
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.arguments import RewardArguments, kept_arguments
+from rm_value_tasks.models.common.arguments import NAMES, RewardArguments, kept_arguments
 from rm_value_tasks.models.common.conversation import Conversation, Encoder, Tokens
 from rm_value_tasks.models.common.harness import HarnessHF
 from rm_value_tasks.models.common.reward_model import Receive, RewardModel
@@ -49,7 +48,7 @@ class RewardLM(RewardModel, HarnessHF):
             conversations cannot be rendered.
     """
 
-    ARGUMENTS = tuple(each.name for each in fields(RewardArguments))
+    ARGUMENTS = NAMES
 
     @classmethod
     def create_from_arg_obj(
@@ -66,10 +65,8 @@ class RewardLM(RewardModel, HarnessHF):
     def __init__(self, pretrained: Any, *, engine: str = "hf", **kwargs: Any) -> None:
         if engine != "hf":
             raise ModelError(
-                f"engine={engine!r} is neither 'hf' nor 'vllm'."
-                if engine != "vllm"
-                else "engine=vllm is another class in Python: rm_value_tasks.models.reward_vllm."
-                "VLLMRewardLM."
+                f"engine={engine!r} is neither 'hf' nor 'vllm'; in Python, vLLM's is the class "
+                "rm_value_tasks.models.reward_vllm.VLLMRewardLM."
             )
         self._arguments, kwargs = RewardArguments.take(kwargs)
         self._sizing_alone = False
@@ -100,11 +97,6 @@ class RewardLM(RewardModel, HarnessHF):
             return Sharing(None, least=least, why_not="the readout needs the whole model")
         auto = self.batch_size == "auto"
         return Sharing(self.readout.backbone, least=least, measure=auto)
-
-    @property
-    def longest(self) -> int:  # type: ignore[override]
-        """The most tokens that a conversation may have."""
-        return self.max_length
 
     def choose_backend(self, config: Any, **kwargs: Any) -> None:
         """Take the causal one always: a reward model only ever reads."""

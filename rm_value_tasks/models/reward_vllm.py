@@ -8,13 +8,17 @@ Written from vLLM's documented interface (release 0.33): ``LLM(runner="pooling")
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.arguments import READING, RewardArguments, kept_arguments
+from rm_value_tasks.models.common.arguments import (
+    NAMES,
+    READING,
+    RewardArguments,
+    kept_arguments,
+)
+from rm_value_tasks.models.common.harness import unknown_argument
 from rm_value_tasks.models.loading.specification import specify_for_vllm
 from rm_value_tasks.models.serving.engine import EngineRewardLM, ReceiveRows
 from rm_value_tasks.models.serving.raw_outputs import Row
@@ -49,8 +53,8 @@ class VLLMRewardLM(EngineRewardLM):
     """
 
     engine = "vllm"
-
-    ARGUMENTS = tuple(each.name for each in fields(RewardArguments))
+    ARGUMENTS = NAMES
+    passes_on = True
 
     def __init__(
         self,
@@ -96,11 +100,6 @@ class VLLMRewardLM(EngineRewardLM):
         self.max_length = int(self._llm.llm_engine.model_config.max_model_len)
         self.check_activation()
 
-    @classmethod
-    def passes_on(cls) -> bool:
-        """Say that arguments which are not ours go to vLLM."""
-        return True
-
     def _run(self, tokens: Sequence[Sequence[int]], receive: ReceiveRows) -> None:
         for start in range(0, len(tokens), _CHUNK):
             members = range(start, min(start + _CHUNK, len(tokens)))
@@ -143,11 +142,10 @@ def _made(llm: Any, **kwargs: Any) -> Any:
     try:
         return llm(**kwargs)
     except TypeError as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown is None:
+        if (unknown := unknown_argument(error)) is None:
             raise
         raise ModelError(
-            f"there is no argument {unknown[1]}=: neither this package nor vLLM takes it."
+            f"there is no argument {unknown}=: neither this package nor vLLM takes it."
         ) from error
 
 

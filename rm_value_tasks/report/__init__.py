@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.report.advice import advice_sections
 from rm_value_tasks.report.content import Section
 from rm_value_tasks.report.foundations import foundation_section
 from rm_value_tasks.report.leans import lean_section
@@ -17,6 +16,7 @@ from rm_value_tasks.report.pages import html_page, markdown_text
 from rm_value_tasks.report.probes import Probe, families_of, probes_of
 from rm_value_tasks.report.provenance import method_section, runs_section, skipped_section
 from rm_value_tasks.report.ranks import rank_section
+from rm_value_tasks.report.whole_answers import answer_sections
 from rm_value_tasks.report.words import word_section
 from rm_value_tasks.results import Results
 from rm_value_tasks.whole_files import write_whole
@@ -56,7 +56,7 @@ def sections_of(
             sections.append(foundation_section(probe))
         sections += [word_section(probe), rank_section(probe, known)]
         mixed.append(mixed_section(probe, known, covariates))
-    sections += advice_sections(results)
+    sections += answer_sections(results)
     sections = [opening_section(sections), *sections, method_section(probes)]
     sections += [section for section in mixed if section]
     sections += [runs_section(results), skipped_section(results)]

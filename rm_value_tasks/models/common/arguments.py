@@ -9,10 +9,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.chat_templates import template_args
 from rm_value_tasks.models.common.harness import refuse_unknown
 from rm_value_tasks.results.run_names import MACHINE
 
 __all__ = [
+    "NAMES",
     "READING",
     "READOUTS",
     "RewardArguments",
@@ -43,7 +45,7 @@ _OF_READOUTS: dict[str, tuple[str, ...]] = {
 """Arguments that only some readouts look at."""
 _OF_CHATS = ("bos", "append_token", "step_token")
 """Arguments that only conversations with a chat template have a place for."""
-READING = ("bos", "chat_template", "label", "weights")
+READING: tuple[str, ...] = ("bos", "chat_template", "label", "weights")
 """Arguments that a serving engine can honour, beside the readout that it has anyway."""
 
 
@@ -104,18 +106,13 @@ class RewardArguments:
         Raises:
             ModelError: if a name is nearly ours, or a value means nothing.
         """
-        own = {each.name for each in fields(cls)}
-        refuse_unknown(given, own | {"engine"}, others=True)
+        refuse_unknown(given, {*NAMES, "engine"}, others=True)
         most = given.get("max_length")
         if most is not None and (type(most) is not int or most < 1):
             raise ModelError(f"max_length={most!r} is no number of tokens.")
-        if not isinstance(extra := given.get("chat_template_args"), Mapping | None):
-            raise ModelError(
-                f"chat_template_args={extra!r} is no mapping; enable_thinking= can be given by "
-                "itself."
-            )
-        ours = cls(**{name: value for name, value in given.items() if name in own})
-        return ours, {name: value for name, value in given.items() if name not in own}
+        template_args(given.get("chat_template_args"), None)
+        ours = cls(**{name: value for name, value in given.items() if name in NAMES})
+        return ours, {name: value for name, value in given.items() if name not in NAMES}
 
     @property
     def changed(self) -> list[str]:
@@ -161,6 +158,10 @@ class RewardArguments:
             wrong = [f"readout={self.readout}"]
         if wrong:
             refuse_with_engine(wrong[0], engine)
+
+
+NAMES: tuple[str, ...] = tuple(each.name for each in fields(RewardArguments))
+"""Of the arguments of ``RewardArguments``."""
 
 
 def refuse_with_engine(argument: str, engine: str) -> None:

@@ -12,7 +12,6 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -27,11 +26,11 @@ __all__ = [
     "HarnessHF",
     "Request",
     "hf_arguments",
-    "longest_input",
     "machine_described_once",
     "no_such_model",
     "refuse_unknown",
     "set_processes",
+    "unknown_argument",
 ]
 
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
@@ -40,6 +39,11 @@ Request = tuple[tuple[str, str] | None, list[int], list[int]]
 
 class FromArguments:
     """Makes a model of lm_eval's arguments; stands before an lm-eval ``LM``."""
+
+    ARGUMENTS: tuple[str, ...] = ()
+    """What it takes beside the named arguments of its ``__init__``."""
+    passes_on = False
+    """Whether arguments that are not ours go to somebody else, who may know them."""
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: Any = None) -> Any:
@@ -59,14 +63,9 @@ class FromArguments:
         Raises:
             ModelError: if an argument has no meaning here, naming the one that was meant.
         """
-        refuse_unknown(arg_dict, _arguments(cls), others=cls.passes_on())
+        refuse_unknown(arg_dict, _arguments(cls), others=cls.passes_on)
         options = (additional_config or {}).items()
         return cls(**{key: value for key, value in options if value is not None} | dict(arg_dict))
-
-    @classmethod
-    def passes_on(cls) -> bool:
-        """Say whether arguments that are not ours go to somebody else, who may know them."""
-        return issubclass(cls, HFLM)
 
 
 def refuse_unknown(given: Iterable[str], own: Iterable[str], *, others: bool) -> None:
@@ -93,9 +92,9 @@ def hf_arguments() -> set[str]:
     return _keywords(HFLM)
 
 
-def _arguments(cls: type) -> set[str]:
+def _arguments(cls: type[FromArguments]) -> set[str]:
     """Return the names of a class's arguments, without those that ``hf`` has anyway."""
-    found = set(getattr(cls, "ARGUMENTS", ()))
+    found = set(cls.ARGUMENTS)
     for base in cls.__mro__:
         if base is HFLM:
             break
@@ -115,16 +114,18 @@ def _keywords(cls: type) -> set[str]:
 class HarnessHF(FromArguments, HFLM):
     """lm-eval's ``hf`` with public names for what our models change of it or ask it."""
 
+    passes_on = True
+
     def load_weights(self, pretrained: str, **kwargs: Any) -> None:
         """Load the model; ``kwargs`` are the arguments of ``hf`` and of the model."""
         try:
             super()._create_model(pretrained, **kwargs)
         except TypeError as error:
-            unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-            if unknown is None or unknown[1] not in kwargs:
+            unknown = unknown_argument(error)
+            if unknown not in kwargs:
                 raise
             raise ModelError(
-                f"there is no argument {unknown[1]}=: neither lm-eval's hf nor the model "
+                f"there is no argument {unknown}=: neither lm-eval's hf nor the model "
                 f"{pretrained!r} takes it."
             ) from error
 
@@ -210,23 +211,10 @@ def no_such_model(name: str) -> ModelError:
     )
 
 
-def longest_input(config: Any, tokenizer: Any, given: int | None = None) -> int:
-    """Return the longest input, in tokens, as lm-eval's ``hf`` finds it without a model.
-
-    Args:
-        config: the model's ``transformers`` config.
-        tokenizer: its tokenizer.
-        given: ``max_length=``.
-    """
-    seen = SimpleNamespace(
-        _max_length=given,
-        model=SimpleNamespace(config=config),
-        config=config,
-        tokenizer=tokenizer,
-        _DEFAULT_MAX_LENGTH=HFLM._DEFAULT_MAX_LENGTH,
-    )
-    reader: Any = HFLM.max_length
-    return int(reader.fget(seen))
+def unknown_argument(error: TypeError) -> str | None:
+    """Return the name of the argument that a call did not know; None if that was not why."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return found and found[1]
 
 
 _describe_machine = functools.cache(collect_env.get_pretty_env_info)

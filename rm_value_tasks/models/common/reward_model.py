@@ -51,7 +51,7 @@ class RewardModel(RewardsOnly):
     """
 
     encoder: Encoder
-    longest: int | None
+    max_length: Any
     """The most tokens that a conversation may have; None if that is not known."""
     cache_hook: Any
     rank: Any
@@ -75,8 +75,8 @@ class RewardModel(RewardsOnly):
         refuse_single_answers(requests, resumed=self.cache_hook.dbdict is not None)
         pairs = [request.args for request in requests]
         tokens = self.encoder.encode(pairs)
-        if self.longest is not None:
-            refuse_long(pairs, [len(encoded["input_ids"]) for encoded in tokens], self.longest)
+        if self.max_length is not None:
+            refuse_long(pairs, [len(encoded["input_ids"]) for encoded in tokens], self.max_length)
         results: list[Any] = [None] * len(requests)
         hidden = disable_tqdm or self.rank != 0
         with tqdm(total=len(tokens), disable=hidden, desc="Scoring rewards") as progress:

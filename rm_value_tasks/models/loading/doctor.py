@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from lm_eval.models.utils import resolve_max_length
 from transformers.utils import cached_file
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.arguments import RewardArguments
+from rm_value_tasks.models.common.chat_templates import template_args
 from rm_value_tasks.models.common.conversation import Encoder
-from rm_value_tasks.models.common.harness import hf_arguments, longest_input
+from rm_value_tasks.models.common.harness import hf_arguments
 from rm_value_tasks.models.common.refusals import refuse_long
 from rm_value_tasks.models.loading.checkpoints import adapter_labels
 from rm_value_tasks.models.loading.families import Family, detect
@@ -148,13 +150,11 @@ def _look(
         found.notes.append(readout)
     elif readout is not None:
         whole = isinstance(readout, ModelReadout)
-    encoder = specification.encoder(
-        tokenizer, config, _template_args(others), whole=whole and engine == "hf"
-    )
+    passed = template_args(others.get("chat_template_args"), others.get("enable_thinking"))
+    encoder = specification.encoder(tokenizer, config, passed, whole=whole and engine == "hf")
     _render(found, encoder, tokenizer, source)
-    _check_length(encoder, longest_input(config, tokenizer, others.get("max_length")))
-    known = hf_arguments() | {"engine"}
-    if engine == "hf" and (unknown := sorted(set(others) - known)):
+    _check_length(encoder, others.get("max_length") or resolve_max_length(config, tokenizer))
+    if engine == "hf" and (unknown := sorted(set(others) - hf_arguments())):
         found.notes.append(
             f"{', '.join(unknown)}= goes to the model's own class; whether it takes it is known "
             "only when it loads"
@@ -227,14 +227,6 @@ def _render(found: Diagnosis, encoder: Encoder, tokenizer: Any, source: str) -> 
 def _check_length(encoder: Encoder, most: int) -> None:
     pairs = [(prompt.text, _EXAMPLE[1]) for prompt in PROMPTS]
     refuse_long(pairs, [len(tokens["input_ids"]) for tokens in encoder.encode(pairs)], most)
-
-
-def _template_args(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    thinking = arguments.get("enable_thinking")
-    return {
-        **(arguments.get("chat_template_args") or {}),
-        **({} if thinking is None else {"enable_thinking": thinking}),
-    }
 
 
 def _command(model: str, arguments: Mapping[str, Any]) -> str:

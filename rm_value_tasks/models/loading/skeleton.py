@@ -42,9 +42,8 @@ def readout_of(
         if set(tensors) != set(specification.head):
             return "the shape of its head is not known before its weights are here"
         skeleton.add_module("reward_head", build_head(tensors, config.to_dict()))
-    for head in ("score", "v_head", "classifier"):
-        if isinstance(module := getattr(skeleton, head, None), torch.nn.Module):
-            module.to_empty(device="cpu")
+    if isinstance(score := getattr(skeleton, "score", None), torch.nn.Module):
+        score.to_empty(device="cpu")
     if specification.readout == "lm_logit" and (rows := skeleton.get_output_embeddings()):
         rows.to_empty(device="cpu")
     readout = readouts.build(skeleton, specification.readout, **reading)

@@ -18,7 +18,7 @@ from lm_eval.api.model import LM
 
 from rm_value_tasks.models.common.arguments import READING, RewardArguments
 from rm_value_tasks.models.common.chat_encoder import ChatEncoder
-from rm_value_tasks.models.common.chat_templates import use_chat_template
+from rm_value_tasks.models.common.chat_templates import template_args, use_chat_template
 from rm_value_tasks.models.common.conversation import Conversation, Tokens
 from rm_value_tasks.models.common.harness import FromArguments, refuse_unknown
 from rm_value_tasks.models.common.reward_model import Receive, RewardModel
@@ -50,7 +50,7 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
         ModelError: if the conversations cannot be rendered or the options do not fit.
     """
 
-    ARGUMENTS: tuple[str, ...] = READING
+    ARGUMENTS = READING
     engine: str
     """The engine's name in messages and results."""
 
@@ -76,18 +76,12 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
             tokenizer, revision=revision, trust_remote_code=trust_remote_code
         )
         use_chat_template(self.tokenizer, arguments.chat_template)
-        thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
-        self._template_args = {**(chat_template_args or {}), **thinking}
+        self._template_args = template_args(chat_template_args, enable_thinking)
         self.encoder = ChatEncoder(
             self.tokenizer, bos=arguments.bos, template_args=self._template_args
         )
         self.max_length: int | None = None
         self._activation = "not checked"
-
-    @property
-    def longest(self) -> int | None:  # type: ignore[override]
-        """The most tokens that a conversation may have."""
-        return self.max_length
 
     @abstractmethod
     def _run(self, tokens: Sequence[Sequence[int]], receive: ReceiveRows) -> None:

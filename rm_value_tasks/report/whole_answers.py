@@ -8,7 +8,7 @@ from rm_value_tasks.report.content import Cell, Section, Table, number, text
 from rm_value_tasks.results import Results, Run
 from rm_value_tasks.results.instruments import DILEMMAS, PREFERENCES
 
-__all__ = ["advice_sections"]
+__all__ = ["answer_sections"]
 
 _NOTES = (
     "Which of two pieces of good advice of equal length scores higher, one that speaks for agency "
@@ -26,7 +26,7 @@ _PREFERENCES = (
 )
 
 
-def advice_sections(results: Results) -> list[Section]:
+def answer_sections(results: Results) -> list[Section]:
     """Tabulate the dilemmas and the preference pairs.
 
     Returns:
