@@ -1,6 +1,9 @@
 """The errors that a user can cause; each message is one sentence saying what to do."""
 
-__all__ = ["DataError", "ModelError", "RMValueTasksError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["DataError", "ModelError", "RMValueTasksError", "meant"]
 
 
 class RMValueTasksError(Exception):
@@ -13,3 +16,10 @@ class DataError(RMValueTasksError):
 
 class ModelError(RMValueTasksError):
     """A model, tokenizer or score that cannot be used as given."""
+
+
+def meant(given: object, known: Iterable[str]) -> str:
+    """Say which of the ``known`` names may have been meant by an unknown one."""
+    known = list(known)
+    near = difflib.get_close_matches(str(given), known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"give one of {', '.join(known)}."

@@ -14,6 +14,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.figures.style import INK, Look, blank, looks, plain, tidy_axes
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.stats.lean import ranks
+from rm_value_tasks.stats.ranks import words_by_prompts
 from rm_value_tasks.stats.ridits import from_ranks
 
 __all__ = ["Spot", "word_lollipop", "word_ridits", "word_spots"]
@@ -57,9 +58,8 @@ def word_ridits(table: pd.DataFrame) -> pd.DataFrame:
 
 def _ridits(model: str, rows: pd.DataFrame) -> pd.DataFrame:
     categories = rows.groupby("word", sort=False)["category"].unique().map(" + ".join)
-    once = rows.drop_duplicates(["prompt", "word"])
-    scores = once.pivot(index="word", columns="prompt", values="score").loc[categories.index]
-    valence = once.drop_duplicates("prompt").set_index("prompt")["valence"]
+    scores = words_by_prompts(rows).loc[categories.index]
+    valence = rows.drop_duplicates("prompt").set_index("prompt")["valence"]
     sides = {side: scores[valence.index[valence == side]] for side in ("positive", "negative")}
     differences = {
         pair: scores[pair[0].id] - scores[pair[1].id]

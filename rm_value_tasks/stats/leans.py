@@ -10,6 +10,7 @@ from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.stats.intervals import lean_interval
 from rm_value_tasks.stats.lean import auroc, contrast
 from rm_value_tasks.stats.permutation import noise_floor
+from rm_value_tasks.stats.ranks import words_by_prompts
 
 __all__ = ["crossed_intervals", "raw_leans", "twin_contrasts", "with_pair_intervals"]
 
@@ -45,8 +46,7 @@ def twin_contrasts(table: pd.DataFrame, a: str = "Agency", b: str = "Communion")
 
 def _wide(rows: pd.DataFrame, a: str, b: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
     """One model's scores, words by prompts, and membership of either category."""
-    once = rows.drop_duplicates(["prompt", "word"])
-    scores = once.pivot(index="word", columns="prompt", values="score")
+    scores = words_by_prompts(rows)
     sides = [set(rows.loc[rows["category"] == name, "word"]) for name in (a, b)]
     return scores, [scores.index.isin(list(words)) for words in sides]
 

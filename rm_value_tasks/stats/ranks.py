@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from rm_value_tasks.prompts import TWINS
 from rm_value_tasks.stats.lean import ranks
 
-__all__ = ["contrast_ranks", "median_ranks", "rank_table"]
+__all__ = ["contrast_ranks", "median_ranks", "rank_table", "words_by_prompts"]
+
+
+def words_by_prompts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Set out one model's tidy rows as scores, words down and prompts across.
+
+    A word of several categories stands once.
+    """
+    once = rows.drop_duplicates(["prompt", "word"])
+    return once.pivot(index="word", columns="prompt", values="score")
 
 
 def median_ranks(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,9 +103,9 @@ def contrast_ranks(table: pd.DataFrame) -> pd.DataFrame:
     columns = ["model", "pair", "word", "category", "rank"]
     frames = []
     for (model,), rows in _positions(table, ["model"]):
-        once = table.iloc[rows].drop_duplicates(["prompt", "word"])
-        scores = once.pivot(index="word", columns="prompt", values="score")
-        categories = once.drop_duplicates("word").set_index("word")["category"].loc[scores.index]
+        own = table.iloc[rows]
+        scores = words_by_prompts(own)
+        categories = own.drop_duplicates("word").set_index("word")["category"].loc[scores.index]
         found = {}
         for good, bad in TWINS:
             if good.id in scores and bad.id in scores:

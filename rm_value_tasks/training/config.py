@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from rm_value_tasks.errors import DataError
-from rm_value_tasks.training.converters import FORMATS
-from rm_value_tasks.training.fields import Fields
-from rm_value_tasks.training.plan import GRM, Base, Cell, Data, Grid, LoRA, ProbePlan
+from rm_value_tasks.errors import DataError, meant
+from rm_value_tasks.training.plan import (
+    GRM,
+    Base,
+    Cell,
+    Count,
+    Data,
+    Distinct,
+    Grid,
+    LoRA,
+    ProbePlan,
+    Share,
+    Text,
+    Whole,
+)  # fmt: skip
 
 __all__ = ["DEFAULTS", "load"]
 
-_KEYS = (
-    *("output", "bases", "data", "quantities", "counter", "seeds", "objective", "method"),
-    *("training", "probe", "lora", "grm"),
-)
 _OURS = {
     "output_dir": "each cell has its folder in output",
     "seed": "give seeds beside training",
@@ -31,8 +41,6 @@ _OURS = {
     "save_only_model": "a killed cell could not be resumed as it was",
 }
 """Training arguments that cannot be given, and why."""
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 DEFAULTS: Mapping[str, Any] = {
     "learning_rate": 1e-5,
@@ -48,6 +56,26 @@ DEFAULTS: Mapping[str, Any] = {
 """Of ``training``: the paper's (Christian et al. 2026, third part), and how often to save."""
 
 
+class _Counter(BaseModel, extra="forbid"):
+    data: Data
+    shares: Annotated[list[Share], Distinct, Field(min_length=1)]
+
+
+class _Config(BaseModel, extra="forbid"):
+    output: Text
+    bases: list[Base] = Field(min_length=1)
+    data: list[Data] = Field(min_length=1)
+    quantities: Annotated[list[Count], Distinct, Field(min_length=1)]
+    counter: _Counter | None = None
+    seeds: Annotated[list[Whole], Distinct, Field(min_length=1)] = [0]
+    objective: Literal["bradley-terry", "grm"] = "bradley-terry"
+    method: Literal["full", "lora"] = "full"
+    training: dict[str, Any] = {}
+    probe: ProbePlan = ProbePlan()
+    lora: LoRA | None = None
+    grm: GRM | None = None
+
+
 def load(path: str | Path) -> Grid:
     """Read and check a config.
 
@@ -59,148 +87,181 @@ def load(path: str | Path) -> Grid:
             the message names the key.
     """
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = _named(_given(yaml.safe_load(Path(path).read_text(encoding="utf-8"))))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    fields = Fields(value, "the config", _KEYS)
-    counter, shares = _counter(fields)
-    objective = fields.choice("objective", ("bradley-terry", "grm"), "bradley-terry")
-    method = fields.choice("method", ("full", "lora"), "full")
-    for key, axis, wanted in (("lora", method, "lora"), ("grm", objective, "grm")):
-        if key in fields and axis != wanted:
-            raise DataError(f"{key} is given but not used; leave it out or ask for {wanted}.")
-    bases = _bases(fields)
-    if method == "full" and (half := [base for base in bases if base.dtype != "float32"]):
-        raise DataError(
-            f"the base {half[0].name!r} has dtype {half[0].dtype}, in which full training loses "
-            "steps smaller than the weights' precision; leave dtype out (passes run in bfloat16 "
-            "where the device can) or use method: lora."
-        )
-    quantities = fields.listed("quantities", int)
-    if min(quantities) < 1:
-        raise DataError(f"quantities has {min(quantities)}; give numbers of pairs from 1 up.")
-    axes = product(bases, _datasets(fields), quantities, shares, fields.listed("seeds", int, [0]))
-    training = _training(fields.raw("training", {}))
-    probe = _probe(fields.raw("probe", {}))
+    try:
+        config = _Config.model_validate(value)
+    except ValidationError as error:
+        raise DataError(_sentence(error.errors())) from error
+    _check(config)
+    axes = product(config.bases, config.data, config.quantities, _shares(config), config.seeds)
+    training, probe = _training(config.training), _probe(config.probe)
     cells = tuple(
         Cell(
             base=base,
             data=data,
             quantity=quantity,
-            counter=counter if share else None,
+            counter=config.counter.data if config.counter and share else None,
             counter_share=share,
             seed=seed,
-            objective=objective,
-            method=method,
-            lora=_lora(fields.raw("lora", {})) if method == "lora" else None,
-            grm=_grm(fields.raw("grm", {})) if objective == "grm" else None,
+            objective=config.objective,
+            method=config.method,
+            lora=(config.lora or LoRA()) if config.method == "lora" else None,
+            grm=(config.grm or GRM()) if config.objective == "grm" else None,
             training=training,
             probe=probe,
         )
         for base, data, quantity, share, seed in axes
     )
-    names = [cell.name for cell in cells]
-    if double := next((name for name in names if names.count(name) > 1), None):
+    if double := _twice([cell.name for cell in cells]):
         raise DataError(
             f"two cells would both go to the folder {double!r}; give bases, data or shares that "
             "make other names."
         )
-    return Grid(Path(fields.need("output", str)), cells)
+    return Grid(Path(config.output), cells)
 
 
-def _bases(fields: Fields) -> list[Base]:
-    found = []
-    for where, item in _items(fields, "bases"):
-        keys = [key.name for key in dataclasses.fields(Base)]
-        base = Fields({"pretrained": item} if isinstance(item, str) else item, where, keys)
-        pretrained = base.need("pretrained", str)
-        found.append(
-            Base(
-                name=_slug(base.get("name", str) or PurePath(pretrained).name, f"{where}.name"),
-                pretrained=pretrained,
-                revision=base.get("revision", str),
-                dtype=base.choice("dtype", DTYPES, "float32"),
-                trust_remote_code=base.get("trust_remote_code", bool, False),
-            )
-        )
-    return _distinct(found, "bases")
+def _given(value: Any) -> Any:
+    """Leave out what is null, as if the key were not there."""
+    if isinstance(value, Mapping):
+        return {key: _given(item) for key, item in value.items() if item is not None}
+    return [_given(item) for item in value] if isinstance(value, list) else value
 
 
-def _datasets(fields: Fields) -> list[Data]:
-    return _distinct([_data(item, where) for where, item in _items(fields, "data")], "data")
+def _named(value: Any) -> Any:
+    """Name bases and data that have no name after their folder, hub id or file."""
+    if not isinstance(value, dict):
+        return value
+    value = dict(value)
+    if isinstance(bases := value.get("bases"), list):
+        value["bases"] = [{"pretrained": base} if isinstance(base, str) else base for base in bases]
+    if isinstance(counter := value.get("counter"), dict):
+        value["counter"] = counter | {"data": counter.get("data", {})}
+    for item in _sources(value):
+        pretrained, dataset = item.get("pretrained"), item.get("dataset")
+        if isinstance(pretrained, str):
+            item.setdefault("name", PurePath(pretrained).name)
+        elif isinstance(dataset, str):
+            item.setdefault("name", PurePath(dataset).stem)
+    return value
 
 
-def _data(item: Any, where: str) -> Data:
-    data = Fields(item, where, [key.name for key in dataclasses.fields(Data)])
-    dataset = data.need("dataset", str)
-    held_out = data.raw("held_out")
-    if held_out is not None and (
-        isinstance(held_out, bool)
-        or not isinstance(held_out, str | int)
-        or (isinstance(held_out, int) and held_out < 1)
-    ):
-        raise DataError(
-            f"{where}.held_out is {held_out!r} where a split's name or a number of pairs is needed."
-        )
-    return Data(
-        name=_slug(data.get("name", str) or PurePath(dataset).stem, f"{where}.name"),
-        dataset=dataset,
-        format=data.choice("format", FORMATS, "trl"),
-        subset=data.get("subset", str),
-        revision=data.get("revision", str),
-        split=data.get("split", str),
-        held_out=held_out,
-        held_out_by=data.choice("held_out_by", ("prompt", "pair"), "prompt"),
-        margin=data.get("margin", bool, False),
-    )
+def _sources(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    items = [*_list(value.get("bases")), *_list(value.get("data"))]
+    if isinstance(counter := value.get("counter"), dict):
+        items.append(counter["data"])
+    yield from (item for item in items if isinstance(item, dict))
 
 
-def _counter(fields: Fields) -> tuple[Data | None, list[float]]:
-    if "counter" not in fields:
-        return None, [0.0]
-    counter = Fields(fields.raw("counter"), "counter", ["data", "shares"])
-    shares = counter.listed("shares", float)
-    if min(shares) < 0 or max(shares) > 1:
-        raise DataError(f"counter.shares has {shares}; give shares from 0 to 1.")
-    return _data(counter.raw("data", {}), "counter.data"), shares
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _items(fields: Fields, key: str) -> list[tuple[str, Any]]:
-    items = fields.raw(key)
-    if not isinstance(items, list) or not items:
-        raise DataError(f"{key} is missing, empty or no list; give at least one.")
-    return [(f"{key}[{index}]", item) for index, item in enumerate(items)]
+_SECTIONS = {
+    "bases": Base, "data": Data, "counter": _Counter, "probe": ProbePlan, "lora": LoRA, "grm": GRM,
+}  # fmt: skip
+_NEEDED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "dict_type": "a mapping (key: value)",
+    "dataclass_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+}
 
 
-def _distinct(items: list[Any], key: str) -> list[Any]:
-    names = [item.name for item in items]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{key} has two of the name {name!r}; give each its own name.")
-    return items
+def _sentence(errors: Sequence[ErrorDetails]) -> str:
+    """Say what is wrong first, an unknown key before what is missing for it."""
 
+    def rank(error: ErrorDetails) -> tuple[bool, bool]:
+        return not error["type"].startswith(_UNKNOWN), error["loc"][-1:] == ("name",)
 
-def _slug(name: str, where: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
-        raise DataError(
-            f"{where} is {name!r}, which cannot be part of a folder's name; use letters, digits, "
+    error = min(errors, key=rank)
+    kind, value, limits = error["type"], error["input"], error.get("ctx", {})
+    where = _path(error["loc"])
+    if kind.startswith(_UNKNOWN):
+        inside = _path(error["loc"][:-1])
+        known = _keys(error["loc"][:-1])
+        return f"{inside} has an unknown key {error['loc'][-1]!r}; {meant(error['loc'][-1], known)}"
+    if kind in ("too_short", "list_type") or (kind == "missing" and where in ("bases", "data")):
+        return f"{where} is missing, empty or no list; give at least one."
+    if kind in ("missing", "string_too_short"):
+        return f"{where} is missing; give it."
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{where} is {value!r}, which cannot be part of a folder's name; use letters, digits, "
             "'.', '_', '+' and '-'."
         )
-    return name
+    if kind in _NEEDED:
+        return f"{where} is {value!r} where {_NEEDED[kind]} is needed."
+    if kind == "literal_error":
+        choices = re.findall("'(.*?)'", limits["expected"])
+        return f"{where} is {value!r}; {meant(value, choices)}"
+    if kind == "value_error":
+        return f"{where} is {value!r}: {limits['error']}"
+    return f"{where} is {value!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
 
 
-def _training(value: Any) -> dict[str, Any]:
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+def _path(loc: Sequence[str | int]) -> str:
+    """Write pydantic's location as the YAML's reader would: ``bases[0].name``."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return text.removeprefix(".") or "the config"
+
+
+def _keys(loc: Sequence[str | int]) -> list[str]:
+    names = [part for part in loc if isinstance(part, str)]
+    if not names:
+        return list(inspect.signature(_Config).parameters)
+    section = Data if names == ["counter", "data"] else _SECTIONS[names[0]]
+    return list(inspect.signature(section).parameters)
+
+
+def _twice(names: Sequence[str]) -> str | None:
+    return next((name for name in names if names.count(name) > 1), None)
+
+
+def _check(config: _Config) -> None:
+    for key, given, axis, wanted in (
+        ("lora", config.lora, config.method, "lora"),
+        ("grm", config.grm, config.objective, "grm"),
+    ):
+        if given and axis != wanted:
+            raise DataError(f"{key} is given but not used; leave it out or ask for {wanted}.")
+    for key, items in (("bases", config.bases), ("data", config.data)):
+        if double := _twice([item.name for item in items]):
+            raise DataError(f"{key} has two of the name {double!r}; give each its own name.")
+    half = [base for base in config.bases if base.dtype != "float32"]
+    if config.method == "full" and half:
+        raise DataError(
+            f"the base {half[0].name!r} has dtype {half[0].dtype}, in which full training loses "
+            "steps smaller than the weights' precision; leave dtype out (passes run in bfloat16 "
+            "where the device can) or use method: lora."
+        )
+
+
+def _shares(config: _Config) -> list[float]:
+    return config.counter.shares if config.counter else [0.0]
+
+
+def _training(value: Mapping[str, Any]) -> dict[str, Any]:
     from trl import RewardConfig
 
-    known = [item.name for item in dataclasses.fields(RewardConfig) if item.init]
-    fields = Fields(value, "training", ["batch_size", *known])
-    for key in value:
+    known = ["batch_size", *(item.name for item in dataclasses.fields(RewardConfig) if item.init)]
+    for key, item in value.items():
+        if key not in known:
+            raise DataError(f"training has an unknown key {key!r}; {meant(key, known)}")
         if key in _OURS:
             raise DataError(f"training.{key} cannot be given: {_OURS[key]}.")
-    if fields.get("batch_size", int, 1) < 1:
-        raise DataError(f"training.batch_size is {value['batch_size']}; give 1 or more pairs.")
+        whole = isinstance(item, int) and not isinstance(item, bool)
+        if key == "batch_size" and (not whole or item < 1):
+            raise DataError(f"training.batch_size is {item!r}; give 1 or more pairs.")
     # YAML takes 1e-5, without a dot, for a text.
     number = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
     given = {
@@ -210,41 +271,7 @@ def _training(value: Any) -> dict[str, Any]:
     return {**DEFAULTS, **given}
 
 
-def _lora(value: Any) -> LoRA:
-    fields = Fields(value, "lora", [key.name for key in dataclasses.fields(LoRA)])
-    usual = LoRA()
-    return LoRA(
-        r=fields.get("r", int, usual.r),
-        alpha=fields.get("alpha", int, usual.alpha),
-        dropout=fields.get("dropout", float, usual.dropout),
-        target_modules=tuple(fields.listed("target_modules", str, list(usual.target_modules))),
-    )
-
-
-def _grm(value: Any) -> GRM:
-    fields = Fields(value, "grm", [key.name for key in dataclasses.fields(GRM)])
-    found = GRM(fields.get("weight", float, GRM.weight), fields.get("beta", float, GRM.beta))
-    if not 0 <= found.weight <= 1 or found.beta <= 0:
-        raise DataError(f"grm is {value!r}; give a weight from 0 to 1 and a beta above 0.")
-    return found
-
-
-def _probe(value: Any) -> ProbePlan:
-    fields = Fields(value, "probe", [key.name for key in dataclasses.fields(ProbePlan)])
-    every, checkpoints = fields.get("every", int), fields.get("checkpoints", int)
-    if every is not None and checkpoints is not None:
+def _probe(plan: ProbePlan) -> ProbePlan:
+    if plan.every and plan.checkpoints:
         raise DataError("probe has both every and checkpoints; give one of them.")
-    for key, number in (("every", every), ("checkpoints", checkpoints)):
-        if number is not None and number < 1:
-            raise DataError(f"probe.{key} is {number}; give 1 or more.")
-    metadata = fields.raw("metadata", {})
-    if not isinstance(metadata, Mapping):
-        raise DataError(f"probe.metadata is {metadata!r} where a mapping is needed.")
-    return ProbePlan(
-        tasks=tuple(fields.listed("tasks", str, ["value_bias_big2"])),
-        every=every,
-        checkpoints=checkpoints if every or checkpoints else 10,
-        spacing=fields.choice("spacing", ("even", "log"), "even"),
-        metadata=dict(metadata),
-        batch_size=fields.get("batch_size", int, 16),
-    )
+    return plan if plan.every or plan.checkpoints else dataclasses.replace(plan, checkpoints=10)

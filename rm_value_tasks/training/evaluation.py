@@ -14,9 +14,8 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 from rm_value_tasks import task_config_dir
-from rm_value_tasks.errors import DataError
+from rm_value_tasks.errors import DataError, meant
 from rm_value_tasks.models.common.harness import machine_described_once
-from rm_value_tasks.training.fields import refuse_unknown
 from rm_value_tasks.training.reward_in_training import InTrainingRewardLM
 
 __all__ = ["ValueTasks", "accuracy", "recorded_accuracy"]
@@ -39,7 +38,11 @@ class ValueTasks:
         self._manager = TaskManager(
             include_path=task_config_dir(), include_defaults=False, metadata=dict(metadata)
         )
-        refuse_unknown(self._tasks, sorted(self._manager.task_index), "probe.tasks", "task")
+        known = sorted(self._manager.task_index)
+        if unknown := [task for task in self._tasks if task not in known]:
+            raise DataError(
+                f"probe.tasks has an unknown task {unknown[0]!r}; {meant(unknown[0], known)}"
+            )
 
     def run(
         self,

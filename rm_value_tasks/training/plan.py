@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, Strict
+from pydantic.dataclasses import dataclass
+
+from rm_value_tasks.errors import meant
 from rm_value_tasks.results import run_names
+from rm_value_tasks.training.converters import FORMATS
 
-__all__ = ["GRM", "Base", "Cell", "Data", "Grid", "LoRA", "ProbePlan"]
+__all__ = [
+    *("GRM", "Base", "Cell", "Data", "Grid", "LoRA", "ProbePlan"),
+    *("Count", "Distinct", "Share", "Text", "Whole"),
+]
+
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Flag = Annotated[bool, Strict()]
+Whole = Annotated[int, Strict()]
+Count = Annotated[int, Strict(), Field(ge=1)]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+Slug = Annotated[str, Strict(), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 
 
-@dataclass(frozen=True)
+def _distinct(value: Any) -> list[Any]:
+    items = value if isinstance(value, list | tuple) else [value]
+    if any(item in items[:index] for index, item in enumerate(items)):
+        raise ValueError("has a value twice.")
+    return list(items)
+
+
+def _held_out(value: Any) -> str | int | None:
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if value is None or whole or isinstance(value, str):
+        return value
+    raise ValueError("where a split's name or a number of pairs is needed.")
+
+
+def _format(value: str) -> str:
+    if value not in FORMATS:
+        raise ValueError(meant(value, FORMATS))
+    return value
+
+
+Distinct = BeforeValidator(_distinct)
+"""Of a list: without repeats; a single value is a list of one."""
+
+Names = Annotated[tuple[Text, ...], Distinct, Field(min_length=1)]
+
+_KNOWN_ONLY = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_KNOWN_ONLY)
 class Base:
     """A model to start from: ``pretrained`` is a folder or hub id."""
 
-    name: str
-    pretrained: str
-    revision: str | None = None
-    dtype: str = "float32"
-    trust_remote_code: bool = False
+    name: Slug
+    pretrained: Text
+    revision: Text | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    trust_remote_code: Flag = False
 
     @property
     def model_args(self) -> dict[str, Any]:
@@ -32,7 +75,7 @@ class Base:
         return {"pretrained": self.pretrained, **given, "dtype": self.dtype}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN_ONLY)
 class Data:
     """Preference pairs: where they are, in which form, and what is held out.
 
@@ -49,48 +92,53 @@ class Data:
         margin: whether the difference of the ratings becomes the loss's margin.
     """
 
-    name: str
-    dataset: str
-    format: str = "trl"
-    subset: str | None = None
-    revision: str | None = None
-    split: str | None = None
-    held_out: str | int | None = None
-    held_out_by: str = "prompt"
-    margin: bool = False
+    name: Slug
+    dataset: Text
+    format: Annotated[str, Strict(), AfterValidator(_format)] = "trl"
+    subset: Text | None = None
+    revision: Text | None = None
+    split: Text | None = None
+    held_out: Annotated[str | int | None, PlainValidator(_held_out)] = None
+    held_out_by: Literal["prompt", "pair"] = "prompt"
+    margin: Flag = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN_ONLY)
 class LoRA:
     """Low-rank adapters, by default the paper's."""
 
-    r: int = 32
-    alpha: int = 64
-    dropout: float = 0.05
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    r: Count = 32
+    alpha: Count = 64
+    dropout: Share = 0.05
+    target_modules: Annotated[tuple[Text, ...], Distinct, Field(min_length=1)] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN_ONLY)
 class GRM:
     """Weight w and beta of the generative regularization (``grm.GRMTrainer``)."""
 
-    weight: float = 0.01
-    beta: float = 0.1
+    weight: Share = 0.01
+    beta: Annotated[float, Strict(), Field(gt=0)] = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_KNOWN_ONLY)
 class ProbePlan:
     """What to measure and when: every N steps, or at N checkpoints spread over the run."""
 
-    tasks: tuple[str, ...] = ("value_bias_big2",)
-    every: int | None = None
-    checkpoints: int | None = None
-    spacing: str = "even"
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    batch_size: int = 16
+    tasks: Names = ("value_bias_big2",)
+    every: Count | None = None
+    checkpoints: Count | None = None
+    spacing: Literal["even", "log"] = "even"
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    batch_size: Count = 16
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Cell:
     """One run of the grid."""
 
@@ -128,7 +176,7 @@ class Cell:
     @property
     def config(self) -> dict[str, Any]:
         """Everything that its outcome depends on, as JSON has it."""
-        return json.loads(json.dumps(asdict(self), sort_keys=True))
+        return json.loads(json.dumps(dataclasses.asdict(self), sort_keys=True))
 
     @property
     def digest(self) -> str:
@@ -137,7 +185,7 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Grid:
     """All runs of a config and the folder that they go to."""
 
