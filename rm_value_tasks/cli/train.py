@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import click
@@ -35,8 +36,9 @@ def train(config: str, dry_run: bool) -> None:
 
     plan = load(config)
     if dry_run:
+        digest = functools.cache(grid.checkpoint_digest)
         for cell in plan.cells:
-            click.echo(f"{cell.name}: {grid.status(cell, plan.output)}")
+            click.echo(f"{cell.name}: {grid.status(cell, plan.output, digest)}")
         return
     failed = grid.run(plan, click.echo)
     if failed:

@@ -217,6 +217,7 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
         info = AnswerLM.get_model_info(self)
         return {
             **kept_arguments(self._made_with),
+            **self.digests(),
             "chat_template_sha256": info["chat_template_sha256"],
             "judge_mode": self._mode,
             "judge_labels": self._labels,

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.answer_log_probabilities import AnswerLM
 from rm_value_tasks.models.common.arguments import kept_arguments
+from rm_value_tasks.models.common.content import checkpoint_digest
 from rm_value_tasks.models.common.conversation import Conversation
 from rm_value_tasks.models.common.harness import FromArguments, set_processes
 from rm_value_tasks.models.common.log_ratio_arguments import SCORES, check_models, check_score
@@ -248,12 +249,25 @@ class ImplicitRewardLM(RewardsOnly, FromArguments, LM):
 
     def cache_settings(self) -> dict[str, Any]:
         """Return what the rewards depend on, of both models."""
-        second = kept_arguments(self._second)
+        second = {**kept_arguments(self._second), **self._reference_digests()}
         return {
             **kept_arguments(self._first),
+            **self.policy.digests(),
             **{_PREFIX + key: value for key, value in second.items()},
             **{key: value for key, value in self.settings.items() if key != "sequential"},
             "chat_template_sha256": self.policy.get_model_info()["chat_template_sha256"],
+        }
+
+    def _reference_digests(self) -> dict[str, str | None]:
+        if not isinstance(self._second["pretrained"], str):
+            return self.reference.digests() if self.reference else {}
+        # Of its files, as with sequential=True it is loaded only after A is freed.
+        revision = self._second.get("revision")
+        given = {key: self._second.get(key) for key in ("pretrained", "peft", "tokenizer")}
+        return {
+            f"{key}_digest": checkpoint_digest(str(name), revision)
+            for key, name in given.items()
+            if name is not None
         }
 
     def get_model_info(self) -> dict[str, Any]:

@@ -261,6 +261,7 @@ class RewardLM(RewardModel, HarnessHF):
             **kept_arguments(self._made_with),
             **self._reading,
             **self.encoder.settings(),
+            **self.digests(),
             "readout": self.readout.name,
         }
 

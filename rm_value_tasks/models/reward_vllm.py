@@ -18,6 +18,7 @@ from rm_value_tasks.models.common.arguments import (
     RewardArguments,
     kept_arguments,
 )
+from rm_value_tasks.models.common.content import checkpoint_digest
 from rm_value_tasks.models.common.harness import unknown_argument
 from rm_value_tasks.models.loading.specification import specify_for_vllm
 from rm_value_tasks.models.serving.engine import EngineRewardLM, ReceiveRows
@@ -131,7 +132,12 @@ class VLLMRewardLM(EngineRewardLM):
 
     def cache_settings(self) -> dict[str, Any]:
         """Return what the rewards depend on."""
-        return {**kept_arguments(self._made_with), **super().cache_settings()}
+        name, revision = self._made_with["pretrained"], self._made_with["revision"]
+        return {
+            **kept_arguments(self._made_with),
+            **super().cache_settings(),
+            "checkpoint_digest": checkpoint_digest(name, revision),
+        }
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""

@@ -16,24 +16,34 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from rm_value_tasks.errors import DataError, RMValueTasksError
+from rm_value_tasks.models.common.content import checkpoint_digest
 from rm_value_tasks.training import pairs
 from rm_value_tasks.training.cell import last_checkpoint, train
 from rm_value_tasks.training.evaluation import ValueTasks
 from rm_value_tasks.training.plan import Cell, Data, Grid
 from rm_value_tasks.whole_files import write_whole
 
-__all__ = ["run", "status"]
+__all__ = ["inputs", "run", "status"]
 
 
-def status(cell: Cell, output: Path) -> str:
+Digest = Callable[[str, str | None], str | None]
+"""Of a base or data, by name and revision: ``content.checkpoint_digest``."""
+
+
+def status(cell: Cell, output: Path, digest: Digest = checkpoint_digest) -> str:
     """Say where a cell stands: ``new``, ``running`` (or killed), ``failed`` or ``finished``.
 
     A cell that was killed or failed and has a checkpoint goes on from there.
 
+    Args:
+        cell: the cell.
+        output: the grid's folder.
+        digest: says what its base and data are by content.
+
     Raises:
-        DataError: if its folder is something else, or it was begun with another config: what
-            is there would be mixed with or taken for something else. (Where nothing is to be
-            lost, it starts anew.)
+        DataError: if its folder is something else, or it was begun with another config or with
+            files that have changed since: what is there would be mixed with or taken for
+            something else. (Where nothing is to be lost, it starts anew.)
     """
     folder = output / cell.name
     record = _read(folder)
@@ -44,6 +54,7 @@ def status(cell: Cell, output: Path) -> str:
             raise DataError(f"{folder} is there but no cell of a grid (it has no cell.json).")
         return "new"
     changed = _changed(record.get("config"), cell.config)
+    changed = changed or _replaced(record.get("inputs"), inputs(cell, digest))
     if not changed:
         return str(record.get("status"))
     if record.get("status") != "finished" and last_checkpoint(folder / "checkpoints") is None:
@@ -51,6 +62,24 @@ def status(cell: Cell, output: Path) -> str:
     raise DataError(
         f"{folder} was made with another {changed}; remove that folder, or choose another output."
     )
+
+
+def inputs(cell: Cell, digest: Digest) -> dict[str, str | None]:
+    """Return digests of what a cell reads, by name: its base and its data.
+
+    None where nothing tells: of datasets on the hub ``revision`` does.
+    """
+    sources = [cell.data, *([cell.counter] if cell.counter else [])]
+    found = {cell.base.pretrained: digest(cell.base.pretrained, cell.base.revision)}
+    local = [data.dataset for data in sources if Path(data.dataset).exists()]
+    return found | {name: digest(name, None) for name in local}
+
+
+def _replaced(before: Any, now: Mapping[str, str | None]) -> str:
+    """Name the first source that has other content than before; empty if none has."""
+    known = before if isinstance(before, Mapping) else {}
+    changed = [name for name in now if known.get(name) and now[name] != known[name]]
+    return f"content of {changed[0]}" if changed else ""
 
 
 def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
@@ -73,7 +102,8 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
     speak = say if state.is_main_process else _silent
     for plan in {json.dumps(cell.config["probe"]): cell.probe for cell in grid.cells}.values():
         ValueTasks(plan.tasks, plan.metadata)
-    standing = {cell.name: status(cell, grid.output) for cell in grid.cells}
+    digest = cache(checkpoint_digest)
+    standing = {cell.name: status(cell, grid.output, digest) for cell in grid.cells}
     state.wait_for_everyone()  # before one process changes what the others read
     load = cache(_load)
     failed: dict[str, str] = {}
@@ -88,17 +118,18 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
             shutil.rmtree(folder, ignore_errors=True)
         speak(f"{label}: {'resumed' if last_checkpoint(folder / 'checkpoints') else 'started'}")
         state.wait_for_everyone()
-        _write(folder, cell, status="running")
+        content = inputs(cell, digest)
+        _write(folder, cell, status="running", inputs=content)
         try:
             measured = _run_cell(cell, folder, load)
         except Exception as error:
             failed[cell.name] = _reason(error)
             if not isinstance(error, RMValueTasksError) and state.is_main_process:
                 folder.joinpath("traceback.txt").write_text(traceback.format_exc(), "utf-8")
-            _write(folder, cell, status="failed", error=failed[cell.name])
+            _write(folder, cell, status="failed", error=failed[cell.name], inputs=content)
             speak(f"{label}: failed: {failed[cell.name]}")
         else:
-            _write(folder, cell, status="finished", **measured)
+            _write(folder, cell, status="finished", **measured, inputs=content)
             _tidy(folder, cell)
             speak(f"{label}: finished{_accuracy(measured)}")
         gc.collect()

@@ -44,6 +44,10 @@ class InTrainingRewardLM(RewardLM):
             self.accelerator = trainer.accelerator
             self.join_accelerate()
 
+    def digests(self) -> dict[str, str | None]:
+        """Return nothing where no process has the whole model."""
+        return {} if self._sharded else super().digests()
+
     def release(self) -> None:
         """Give back what a forward pass gathers of a sharded model, as training's end of one does.
 

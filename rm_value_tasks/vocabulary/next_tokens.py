@@ -15,7 +15,7 @@ from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.answer_log_probabilities import AnswerLM
 from rm_value_tasks.models.common.arguments import kept_arguments
 from rm_value_tasks.vocabulary.store import Chunk, ScoreStore
-from rm_value_tasks.vocabulary.token_runs import Run, complete, weights_sample
+from rm_value_tasks.vocabulary.token_runs import Run, complete
 from rm_value_tasks.vocabulary.token_table import TokenTable
 
 __all__ = ["score_next_tokens"]
@@ -62,7 +62,7 @@ def score_next_tokens(
             "format": 1,
             "score_kind": "log-probability",
             "model_args": kept_arguments(model_args),
-            "weights_sample_sha256": weights_sample(lm.model),
+            **lm.digests(),
             "softmax_dtype": str(lm.softmax_dtype),
             "apply_chat_template": chat,
             "prompts": [

@@ -18,7 +18,7 @@ from rm_value_tasks.models.common.arguments import kept_arguments
 from rm_value_tasks.models.common.conversation import Tokens
 from rm_value_tasks.models.reward import RewardLM
 from rm_value_tasks.vocabulary.store import Chunk, ScoreStore
-from rm_value_tasks.vocabulary.token_runs import Run, complete, place, weights_sample
+from rm_value_tasks.vocabulary.token_runs import Run, complete, place
 from rm_value_tasks.vocabulary.token_table import TokenTable
 
 __all__ = ["score_vocabulary"]
@@ -121,7 +121,7 @@ def _settings(
     return {
         "format": 1,
         "model_args": kept_arguments(model_args),
-        "weights_sample_sha256": weights_sample(lm.model),
+        **lm.digests(),
         "readout": lm.readout.name,
         "head_dtype": getattr(lm.readout, "head_dtype", "model"),
         "encoding": encoding,

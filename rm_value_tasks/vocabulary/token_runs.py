@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -18,7 +17,7 @@ from rm_value_tasks.prompts import PROMPTS
 from rm_value_tasks.vocabulary.store import Chunk, ScoreStore
 from rm_value_tasks.vocabulary.token_table import TokenTable, printable
 
-__all__ = ["Run", "choose_prompts", "complete", "place", "weights_sample"]
+__all__ = ["Run", "choose_prompts", "complete", "place"]
 
 
 @dataclass(frozen=True)
@@ -137,21 +136,6 @@ def place(lm: Any) -> tuple[int, int]:
             )
         return 0, 1
     return accelerator.process_index, accelerator.num_processes
-
-
-def weights_sample(model: Any) -> str | None:
-    """Hash some of every weight, so that a checkpoint that was replaced is noticed.
-
-    None where weights are off-loaded to the disk.
-    """
-    digest = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        if parameter.is_meta:
-            return None
-        digest.update(name.encode())
-        sample = parameter.detach().flatten()[:256].to("cpu", torch.float32)
-        digest.update(sample.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _refuse_non_finite(

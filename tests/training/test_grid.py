@@ -128,6 +128,22 @@ def test_a_model_trained_with_adapters_is_saved_as_the_probe_saw_it(
     assert not torch.equal(torch.tensor(last["score"].values), torch.tensor(first["score"].values))
 
 
+@pytest.mark.parametrize("replaced", ["base", "pairs.jsonl"])
+def test_a_finished_cell_whose_inputs_were_replaced_is_refused(base, tmp_path, replaced):
+    own = shutil.copytree(base, tmp_path / "base")
+    plan = load(grids.config(tmp_path, own))
+    (cell,) = plan.cells
+    inputs = grid.inputs(cell, grid.checkpoint_digest)
+    grid._write(tmp_path / "out" / cell.name, cell, status="finished", inputs=inputs)
+    assert grid.status(cell, plan.output) == "finished"
+    if replaced == "base":
+        grids.save_base(own, seed=7)
+    else:
+        grids.write_pairs(tmp_path / replaced, 60, start=1)
+    with pytest.raises(DataError, match=f"another content of .*{replaced}; remove that folder"):
+        grid.status(cell, plan.output)
+
+
 def test_a_failing_cell_is_reported_and_the_rest_go_on(base, tmp_path):
     bases = [{"name": "gone", "pretrained": str(tmp_path / "none")}]
     config = grids.config(

@@ -20,6 +20,7 @@ from lm_eval.utils import simple_parse_args_string
 from torch.utils import collect_env
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.content import model_digests
 
 __all__ = [
     "FromArguments",
@@ -163,6 +164,14 @@ class HarnessHF(FromArguments, HFLM):
         if hasattr(self, "accelerator") and self.world_size == 1:
             self._rank = self.accelerator.process_index
             self._world_size = self.accelerator.num_processes
+
+    def digests(self) -> dict[str, str | None]:
+        """Return what model and tokenizer are by content (``content.model_digests``)."""
+        return model_digests(self.model, self.tokenizer)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Return what lm-eval writes into ``results["config"]``."""
+        return {**super().get_model_info(), **self.digests()}
 
     def drop_model(self) -> None:
         """Forget the weights; what else lm-eval asks of a model stays."""

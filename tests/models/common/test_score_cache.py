@@ -1,6 +1,7 @@
 """``--use_cache`` gives out no scores of another model, readout or template."""
 
 import pytest
+import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
@@ -65,6 +66,61 @@ def test_another_template_or_model_is_refused(checkpoint, tmp_path, cache):
         run(reward(checkpoint("qwen3"), chat_template=str(template)), cache)
     with pytest.raises(ModelError, match="--use_cache"):
         run(reward(checkpoint("llama")), cache)
+
+
+@pytest.mark.parametrize("replaced", ["head", "weights", "tokenizer", "config"])
+def test_what_was_replaced_in_the_same_folder_is_refused(tmp_path, cache, replaced):
+    folder = tiny.save(tmp_path, "llama")
+    run(reward(folder), cache)
+    model = tiny.build("llama", seed=1 if replaced == "weights" else 0)
+    if replaced == "head":
+        model.score.weight.data.neg_()
+    if replaced == "config":
+        model.config.rms_norm_eps = 0.1
+    tiny.save(folder, "llama", model)
+    if replaced == "tokenizer":
+        tokenizer = tiny.tokenizer_of("llama")
+        tokenizer.add_tokens(["zzz"])
+        tokenizer.save_pretrained(folder)
+    digest = {"head": "weights", "weights": "weights"}.get(replaced, replaced)
+    with pytest.raises(ModelError, match=rf"{digest}_digest=.*--use_cache"):
+        run(reward(folder), cache)
+    run(reward(folder), cache + "2")
+
+
+def test_a_replaced_adapter_is_refused(tmp_path, cache):
+    from peft import LoraConfig, get_peft_model
+
+    folder = tiny.save(tmp_path / "model", "llama")
+
+    def adapt(seed):
+        model = tiny.build("llama")
+        torch.manual_seed(seed)
+        config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+        get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+        return reward(folder, peft=str(tmp_path / "adapter"))
+
+    scores = run(adapt(0), cache)
+    assert run(adapt(0), cache) == scores
+    with pytest.raises(ModelError, match="weights_digest="):
+        run(adapt(1), cache)
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_a_replaced_reference_is_refused(tmp_path, cache, sequential):
+    def save(folder, seed):
+        causal = transformers.AutoModelForCausalLM
+        return str(tiny.save(tmp_path / folder, "llama", tiny.build("llama", causal, seed=seed)))
+
+    def model():
+        places = {"pretrained": str(tmp_path / "policy"), "reference": str(tmp_path / "reference")}
+        return ImplicitRewardLM(**places, sequential=sequential, device="cpu")
+
+    save("policy", 0), save("reference", 1)
+    run(model(), cache)
+    save("reference", 2)
+    with pytest.raises(ModelError, match="reference_pretrained_digest="):
+        run(model(), cache)
 
 
 def test_answers_of_a_model_that_leaves_no_name_are_refused(checkpoint, tmp_path, cache):
