@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from rm_value_tasks.results.score_table import (
     twins_in,
     word_scores,
 )
+from rm_value_tasks.results.settings import differences, incomparable
 from rm_value_tasks.stats.intervals import paired_shift
 from rm_value_tasks.text.markup import markdown_table
 
@@ -47,12 +48,15 @@ class Comparison:
         table: columns ``COLUMNS``, one row for each task and lean; ``shift`` is second minus
             first, ``low`` to ``high`` its 95% interval.
         notes: what was left out or differs, a sentence each.
+        incomparable: task -> why a lean cannot have moved there, words, prompts or the kind of
+            score being others.
     """
 
     first: str
     second: str
     table: pd.DataFrame
     notes: tuple[str, ...]
+    incomparable: Mapping[str, str] = field(default_factory=dict)
 
 
 def compare(first: Results, second: Results, *, seed: int = 0) -> Comparison:
@@ -84,15 +88,17 @@ def compare(first: Results, second: Results, *, seed: int = 0) -> Comparison:
     for task in twins or tasks:
         a, b = ours[task], theirs[task]
         check_lexicons(a, b)
-        if a.score_kind != b.score_kind:
-            notes.append(f"{task}: {a.score_kind} against {b.score_kind}")
+        if differing := differences(a, b):
+            notes.append(f"{task}: the runs differ in {', '.join(differing)}")
         rows += _rows(task, word_scores(a), word_scores(b), notes, seed)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
+    reasons = {task: incomparable(ours[task], theirs[task]) for task in tasks}
     return Comparison(
         first=next(iter(ours.values())).model,
         second=next(iter(theirs.values())).model,
         table=table,
         notes=tuple(notes),
+        incomparable={task: reason for task, reason in reasons.items() if reason},
     )
 
 

@@ -51,8 +51,8 @@ def judge(
         task: needed where several tasks have the metric.
 
     Raises:
-        DataError: if no task or several have the metric, or the allowed shift is no number
-            from 0 up.
+        DataError: if no task or several have the metric, the runs have other words, prompts or
+            kinds of score, or the allowed shift is no number from 0 up.
     """
     if not max_shift >= 0:  # NaN would let every run pass
         raise DataError(f"the allowed shift is {max_shift:g}; give a number from 0 to 1.")
@@ -66,6 +66,8 @@ def judge(
     if len(rows) > 1:
         raise DataError(f"several tasks have {metric} ({', '.join(rows['task'])}); give --task.")
     row = rows.iloc[0]
+    if reason := comparison.incomparable.get(row["task"]):
+        raise DataError(f"{reason}.")
     low, high = float(row["low"]), float(row["high"])
     moved = (
         f"{metric} moved by {row['shift']:+.3f} (95% interval {low:+.3f} to {high:+.3f}) from "

@@ -17,7 +17,12 @@ import transformers
 from lm_eval.models.utils import Collator
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.arguments import NAMES, RewardArguments, kept_arguments
+from rm_value_tasks.models.common.arguments import (
+    NAMES,
+    RewardArguments,
+    describe_label,
+    kept_arguments,
+)
 from rm_value_tasks.models.common.conversation import Conversation, Encoder, Tokens
 from rm_value_tasks.models.common.harness import HarnessHF
 from rm_value_tasks.models.common.reward_model import Receive, RewardModel
@@ -274,6 +279,7 @@ class RewardLM(RewardModel, HarnessHF):
             "score_kind": "reward",
             "family": self.specification.family.name,
             "readout": self.readout.name,
+            **describe_label(self.specification.label, model.config.to_dict()),
             "head_dtype": getattr(self.readout, "head_dtype", "model"),
             "shared_prefix": self._sharing.describe(),
             "attn_implementation": getattr(model.config, "_attn_implementation", None),

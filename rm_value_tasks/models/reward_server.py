@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import transformers
+
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.serving.engine import EngineRewardLM, ReceiveRows
 from rm_value_tasks.models.serving.protocols import BACKENDS, BadAnswer, make_backend, root_of
@@ -85,7 +87,8 @@ class ServerRewardLM(EngineRewardLM):
             )
         root = root_of(base_url)
         self._batch_size = _checked(batch_size, num_concurrent, timeout, max_retries, retry_wait)
-        super().__init__(name, **rendering)
+        where = {key: rendering[key] for key in ("revision",) if key in rendering}
+        super().__init__(name, config=_config(pretrained or name, **where), **rendering)
         self._server = _client(
             root,
             key=_key(api_key_env),
@@ -186,6 +189,14 @@ class ServerRewardLM(EngineRewardLM):
             "served_model": self._served["model"],
             "served_model_path": self._served["path"],
         }
+
+
+def _config(name: str, **where: Any) -> dict[str, Any]:
+    """Return the model's config; nothing where only its tokenizer is at hand."""
+    try:
+        return dict(transformers.PreTrainedConfig.get_config_dict(name, **where)[0])
+    except (OSError, ValueError):
+        return {}
 
 
 def _checked(

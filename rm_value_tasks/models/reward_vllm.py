@@ -72,7 +72,7 @@ class VLLMRewardLM(EngineRewardLM):
         **kwargs: Any,
     ) -> None:
         arguments, engine_args = RewardArguments.take(kwargs)
-        specify_for_vllm(
+        specification = specify_for_vllm(
             pretrained, arguments, engine_args, revision=revision, trusted=trust_remote_code
         )
         vllm = _vllm()
@@ -82,6 +82,7 @@ class VLLMRewardLM(EngineRewardLM):
             trust_remote_code=trust_remote_code,
             chat_template_args=chat_template_args,
             enable_thinking=enable_thinking,
+            config=specification.config,
             **{name: getattr(arguments, name) for name in READING},
         )
         self._params = vllm.PoolingParams

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -14,12 +14,15 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.publish import published_models
 from rm_value_tasks.publish.published_models import LEANS, RANKS
 from rm_value_tasks.results import Run
+from rm_value_tasks.results.settings import PROTOCOL, spread
 from rm_value_tasks.text.markup import markdown_table
 
 __all__ = ["FORMATS", "leaderboard", "render"]
 
 FORMATS = ("markdown", "html", "csv")
 
+_NOTED = tuple(name for name in PROTOCOL if name not in ("surface forms", "prompts"))
+"""Of the settings in which rows differ; surface forms and prompts are noted of every row."""
 _CAPTION = (
     "agency_contrast, agency_positive and agency_negative: probability that an agency word "
     "outscores a communion word (0.5 = no lean; no direction is better) \N{PLUS-MINUS SIGN} "
@@ -56,11 +59,12 @@ def leaderboard(runs: Iterable[Run]) -> pd.DataFrame:
         DataError: if no run has a lean or rank of agency and communion.
     """
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for run in runs:
-        if not {*LEANS, *RANKS} & set(run.metrics):
-            continue
+    told = [run for run in runs if {*LEANS, *RANKS} & set(run.metrics)]
+    for run, differing in zip(told, _differing(told), strict=True):
         key = (run.model, run.lexicon, run.lexicon_digest)
-        _fill(rows.setdefault(key, {"notes": []}), run)
+        row = rows.setdefault(key, {"notes": []})
+        _fill(row, run)
+        row["notes"] += differing
     if not rows:
         raise DataError(
             "no run has a lean of agency against communion; run the task value_bias_big2 (or "
@@ -74,6 +78,16 @@ def leaderboard(runs: Iterable[Run]) -> pd.DataFrame:
         ["comparable", "lexicon", "agency_contrast"], ascending=[False, True, False]
     )
     return table.drop(columns="comparable").reset_index(drop=True)
+
+
+def _differing(runs: Sequence[Run]) -> list[list[str]]:
+    """Say of each run in which settings it differs from other runs of its task."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for task in dict.fromkeys(run.task for run in runs):
+        own = [run for run in runs if run.task == task]
+        for run, traits in zip(own, spread(own, _NOTED), strict=True):
+            found[run.model, task] = [f"{name} {value}" for name, value in traits.items()]
+    return [found[run.model, run.task] for run in runs]
 
 
 def _references() -> pd.DataFrame:

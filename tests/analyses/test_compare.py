@@ -1,6 +1,7 @@
 """Two real runs side by side: the leans are lm-eval's own, and differences are named."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,8 @@ def test_leans_are_lm_evals(root):
         assert row.second == pytest.approx(second.runs[0].metrics[row.metric], abs=1e-6)
         assert row.shift == pytest.approx(row.second - row.first, abs=1e-9)
         assert (row.pairs, row.words) == (4, 268)
-    assert found.notes == ()
+    (note,) = found.notes  # two recorded models are two files
+    assert re.fullmatch(r"value_bias_big2: the runs differ in scores file \(\w+ and \w+\)", note)
 
 
 def test_a_planted_shift_is_seen_where_it_was_planted(root):
@@ -88,7 +90,8 @@ def thin(folder, keep):
 def test_other_prompts_are_cut_to_those_of_both(root, tmp_path):
     few = thin(runs.copy(root / "second", tmp_path / "few"), lambda pair: "ever" in pair)
     found = compare(load(root / "first"), load(few))
-    assert found.notes == ("value_bias_big2: 3 pairs of prompts compared, those of both runs",)
+    assert "differ in prompts (8 (" in found.notes[0]
+    assert found.notes[1:] == ("value_bias_big2: 3 pairs of prompts compared, those of both runs",)
     assert set(found.table["pairs"]) == {3}
     assert found.table["second"][0] == pytest.approx(
         load(few).runs[0].metrics["agency_contrast"], abs=1e-6
@@ -101,7 +104,8 @@ def test_other_prompts_are_cut_to_those_of_both(root, tmp_path):
 def test_words_dropped_from_one_lexicon_are_cut_to_those_of_both(root):
     whole, cut = load(root / "first"), runs.with_words(load(root / "second"), slice(200))
     found = compare(whole, cut)
-    assert found.notes == ("value_bias_big2: 200 words compared, of 268 and 200",)
+    assert "differ in words (" in found.notes[0]
+    assert found.notes[1:] == ("value_bias_big2: 200 words compared, of 268 and 200",)
     assert set(found.table["words"]) == {200}
 
 
@@ -131,7 +135,7 @@ def test_a_task_of_one_run_only_is_noted(root, foundations):
         table=pd.concat([one.table, other.table.assign(model=renamed.model)]),
     )
     found = compare(mixed, load(root / "second"))
-    assert found.notes == ("value_bias_foundations: only one run has it; left out",)
+    assert found.notes[0] == "value_bias_foundations: only one run has it; left out"
 
 
 def test_text(root):

@@ -509,3 +509,24 @@ def test_the_first_output_of_a_loaded_classifier_is_its_logit(checkpoint):
     model = RewardLM(loaded, tokenizer=tokenizer, readout="first_output", batch_size=2)
     plain = load(folder).score_sequences([[1, 2, 3], [4, 5]])
     assert model.score_sequences([[1, 2, 3], [4, 5]]) == pytest.approx(plain, abs=1e-5)
+
+
+def test_a_label_can_be_named(tmp_path):
+    folder = tiny.save(tmp_path, "llama", num_labels=3, id2label={0: "bad", 1: "good", 2: "bad"})
+    named, numbered = load(folder, label="good"), load(folder, label=1)
+    assert rewards(named) == rewards(numbered)
+    info = named.get_model_info()
+    assert (info["label"], info["label_name"]) == (1, "good")
+    for wrong in ("better", "bad"):
+        with pytest.raises(ModelError, match=f"label='{wrong}' is not the name of one label"):
+            load(folder, label=wrong)
+
+
+def test_swapped_heads_are_told_apart_by_their_labels_names(tmp_path):
+    model = tiny.build("llama", num_labels=2, id2label={0: "good", 1: "bad"})
+    first = load(tiny.save(tmp_path / "a", "llama", model), label="good")
+    model.score.weight.data = model.score.weight.data.flip(0)
+    model.config.id2label = {0: "bad", 1: "good"}
+    second = load(tiny.save(tmp_path / "b", "llama", model), label="good")
+    assert rewards(first) == rewards(second)
+    assert [each.get_model_info()["label"] for each in (first, second)] == [0, 1]

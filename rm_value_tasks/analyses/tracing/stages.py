@@ -11,6 +11,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import Lexicon
 from rm_value_tasks.results import Results, Run
 from rm_value_tasks.results.score_table import check_lexicons, twins_in, word_scores
+from rm_value_tasks.results.settings import PROTOCOL, spread
 
 __all__ = ["Design", "Stage", "Traced", "align", "read_stage"]
 
@@ -120,7 +121,7 @@ def align(stages: Mapping[Stage, Results], task: str | None = None) -> Design:
         lexicon=Lexicon(name=task, words=tuple(words), categories=tuple(categories)),
         pairs=tuple(pairs),
         runs=tuple(Traced(stage, run, frame.loc[words, prompts]) for stage, run, frame in found),
-        notes=(*_cuts(frames, words, pairs), *_incomplete(found)),
+        notes=(*_cuts(frames, words, pairs), *_incomplete(found), *_settings(found)),
     )
 
 
@@ -158,6 +159,20 @@ def _cuts(
     if lacking := [prompt for prompt in asked if prompt not in kept]:
         named = ", ".join(lacking[:_NAMED]) + (", ..." if len(lacking) > _NAMED else "")
         notes.append(f"{len(lacking)} prompts that some run lacks are left out: {named}")
+    return notes
+
+
+def _settings(found: Sequence[tuple[Stage, Run, pd.DataFrame]]) -> list[str]:
+    """Say in which settings the runs differ; that models differ is what is traced."""
+    names = [name for name in PROTOCOL if name != "prompts"]  # of those _cuts tells
+    traits = spread([run for _, run, _ in found], [*names, "chat template", "readout"])
+    notes = []
+    for name in traits[0]:
+        where: dict[str, list[str]] = {}
+        for ((family, stage), *_), told in zip(found, traits, strict=True):
+            where.setdefault(told[name], []).append(f"{family}:{stage}")
+        parts = [f"{value} ({', '.join(dict.fromkeys(at))})" for value, at in where.items()]
+        notes.append(f"runs differ in {name}: {'; '.join(parts)}")
     return notes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -18,6 +18,7 @@ __all__ = [
     "READING",
     "READOUTS",
     "RewardArguments",
+    "describe_label",
     "kept_arguments",
     "numbers",
     "refuse_with_engine",
@@ -56,7 +57,8 @@ class RewardArguments:
     Attributes:
         readout: ``auto``, or one of ``READOUTS``.
         attribute: the output's attribute for ``readout=attribute``.
-        label: which of a classifier's labels is the reward.
+        label: which of a classifier's labels is the reward: its number, or its name in the
+            config's ``id2label``.
         weights: for ``readout=weighted``; ``0.3;0.74;0.46`` on the command line.
         token_id: for ``readout=lm_logit``, the vocabulary id whose logit is the reward; two,
             ``648;387``, for the probability of the first against the second.
@@ -73,7 +75,7 @@ class RewardArguments:
 
     readout: str = "auto"
     attribute: str = "score"
-    label: int | None = None
+    label: int | str | None = None
     weights: str | float | Sequence[float] | None = None
     token_id: str | int = 0
     append_token: str | int | None = None
@@ -90,8 +92,10 @@ class RewardArguments:
             raise ModelError(f"head_dtype={self.head_dtype!r} is neither 'float32' nor 'model'.")
         if self.bos not in ("one", "paper"):
             raise ModelError(f"bos={self.bos!r} is neither 'one' nor 'paper'.")
-        if self.label is not None and type(self.label) is not int:
-            raise ModelError(f"label={self.label!r} is no number of a label; the first is 0.")
+        if self.label is not None and type(self.label) not in (int, str):
+            raise ModelError(
+                f"label={self.label!r} is no label's name nor its number; the first is 0."
+            )
         if self.label is not None and self.weights is not None:
             raise ModelError("label= and weights= exclude each other; give one of them.")
         object.__setattr__(self, "shared_prefix", switch("shared_prefix", self.shared_prefix))
@@ -113,6 +117,24 @@ class RewardArguments:
         template_args(given.get("chat_template_args"), None)
         ours = cls(**{name: value for name, value in given.items() if name in NAMES})
         return ours, {name: value for name, value in given.items() if name not in NAMES}
+
+    def numbered(self, config: Mapping[str, Any], model: str) -> RewardArguments:
+        """Return these arguments with the label's number in place of its name.
+
+        Raises:
+            ModelError: if ``id2label`` of the model's config has no such name, or has it twice.
+        """
+        if not isinstance(self.label, str):
+            return self
+        names = label_names(config)
+        found = [number for number, name in names.items() if name == self.label]
+        if len(found) != 1:
+            known = ", ".join(f"{number} {name!r}" for number, name in names.items())
+            raise ModelError(
+                f"label={self.label!r} is not the name of one label of {model!r}; its config has "
+                f"{known or 'no id2label'}: give a name or a number."
+            )
+        return replace(self, label=found[0])
 
     @property
     def changed(self) -> list[str]:
@@ -162,6 +184,28 @@ class RewardArguments:
 
 NAMES: tuple[str, ...] = tuple(each.name for each in fields(RewardArguments))
 """Of the arguments of ``RewardArguments``."""
+
+
+def label_names(config: Mapping[str, Any]) -> dict[int, str]:
+    """Return a classifier's labels, number -> name, as its config has them."""
+    if not config:
+        return {}
+    count = config.get("num_labels") or 2  # as transformers has it, which does not save it
+    named = config.get("id2label") or {number: f"LABEL_{number}" for number in range(int(count))}
+    pairs = named.items() if isinstance(named, Mapping) else ()
+    return {int(number): str(name) for number, name in pairs if str(number).isdecimal()}
+
+
+def describe_label(label: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the label that is the reward and its name, for results.
+
+    Args:
+        label: its number; None for the only one.
+        config: the model's.
+    """
+    names = label_names(config)
+    only = 0 if label is None and len(names) == 1 else label
+    return {"label": label, "label_name": names.get(only)}
 
 
 def refuse_with_engine(argument: str, engine: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import transformers
@@ -42,6 +42,7 @@ class Specification:
         head: names of the tensors of a head that has to be rebuilt; empty where the model's
             class has it.
         files: the checkpoint's tensors; None for a model that is loaded already.
+        config: the checkpoint's ``config.json``.
     """
 
     family: Family
@@ -49,6 +50,7 @@ class Specification:
     arguments: RewardArguments
     head: tuple[str, ...] = ()
     files: WeightFiles | None = None
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of_loaded(cls, config: Mapping[str, Any], arguments: RewardArguments) -> Specification:
@@ -58,8 +60,9 @@ class Specification:
             ModelError: if an argument has no meaning for the readout.
         """
         family = detect(config, ())
+        arguments = arguments.numbered(config, str(config.get("_name_or_path", "")))
         chosen = family.readout if arguments.readout == "auto" else arguments.readout
-        return cls(family, chosen or "pooled", arguments).checked()
+        return cls(family, chosen or "pooled", arguments, config=config).checked()
 
     def checked(self) -> Specification:
         """Return this, or refuse arguments that contradict it.
@@ -68,7 +71,7 @@ class Specification:
             ModelError: naming the argument.
         """
         self.arguments.refuse_for_readout(self.readout)
-        readouts.reduction(self.readout, self.arguments.label, self.weights)
+        readouts.reduction(self.readout, self.label, self.weights)
         return self
 
     @property
@@ -77,6 +80,11 @@ class Specification:
         if self.head and self.files and self.files.starts_with("transformer.layers."):
             return {r"^transformer\.": ""}  # Starling-RM-34B
         return None
+
+    @property
+    def label(self) -> int | None:
+        """The number of the label that is the reward; None for the readout's usual one."""
+        return None if self.arguments.label is None else int(self.arguments.label)
 
     @property
     def weights(self) -> Sequence[float]:
@@ -104,7 +112,7 @@ class Specification:
         """
         return {
             "attribute": self.arguments.attribute,
-            "label": self.arguments.label,
+            "label": self.label,
             "weights": self.weights,
             "token_ids": resolve_tokens(self.arguments.token_id, tokenizer),
             "head_dtype": self.arguments.head_dtype,
@@ -184,13 +192,16 @@ def specify(
     """
     if engine != "hf":
         arguments.refuse_for_engine(engine)
+    arguments = arguments.numbered(config, name)
     files = WeightFiles(name, download=download, **where)
     family = detect(config, files.files, name)
     readout = arguments.readout
     if readout == "auto":
         _refuse_family(name, config, family, trust_remote_code)
     chosen = family.readout if readout == "auto" else readout
-    found = Specification(family, chosen, arguments, _head(family, chosen, config, files), files)
+    found = Specification(
+        family, chosen, arguments, _head(family, chosen, config, files), files, config
+    )
     plain = chosen == "pooled" and not family.code and not family.append
     if engine != "hf" and readout == "auto" and not plain:
         raise ModelError(

@@ -16,7 +16,7 @@ import torch
 import transformers
 from lm_eval.api.model import LM
 
-from rm_value_tasks.models.common.arguments import READING, RewardArguments
+from rm_value_tasks.models.common.arguments import READING, RewardArguments, describe_label
 from rm_value_tasks.models.common.chat_encoder import ChatEncoder
 from rm_value_tasks.models.common.chat_templates import template_args, use_chat_template
 from rm_value_tasks.models.common.conversation import Conversation, Tokens
@@ -39,7 +39,8 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
 
     Args:
         tokenizer: folder or hub id of the model's tokenizer.
-        revision: its revision.
+        config: the model's, for the names of its labels, where it is known.
+        revision: the tokenizer's revision.
         trust_remote_code: whether to run the tokenizer's own code.
         chat_template_args: passed to the template.
         enable_thinking: likewise, by lm-eval's name.
@@ -58,6 +59,7 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
         self,
         tokenizer: str,
         *,
+        config: Mapping[str, Any] | None = None,
         revision: str = "main",
         trust_remote_code: bool = False,
         chat_template_args: Mapping[str, Any] | None = None,
@@ -66,11 +68,13 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
     ) -> None:
         super().__init__()
         refuse_unknown(reading, READING, others=False)
-        arguments = RewardArguments(**reading)
+        self._config = config or {}
+        arguments = RewardArguments(**reading).numbered(self._config, tokenizer)
         weights: Any = arguments.weights  # RewardArguments has made them numbers
-        reduce = readouts.reduction("weighted" if weights else "pooled", arguments.label, weights)
+        label = None if arguments.label is None else int(arguments.label)
+        reduce = readouts.reduction("weighted" if weights else "pooled", label, weights)
         self._reduce = lambda row: float(reduce(torch.tensor([row], dtype=torch.float64)))
-        self._chosen = {"label": arguments.label, "weights": weights}
+        self._chosen = {"label": label, "weights": weights}
         self._first_rows: list[Row] = []
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(
             tokenizer, revision=revision, trust_remote_code=trust_remote_code
@@ -159,6 +163,7 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
         return {
             **self.encoder.describe(),
             "score_kind": "reward",
+            **describe_label(self._chosen["label"], self._config),
             "engine": self.engine,
             "activation": self._activation,
             "max_length": self.max_length,

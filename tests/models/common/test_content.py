@@ -25,9 +25,7 @@ def layer(tensor):
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(1, 5000), st.sampled_from(["float32", "bfloat16", "int8", "float64"]), st.data()
-)
+@given(st.integers(1, 5000), st.sampled_from(["float32", "bfloat16", "int8", "float64"]), st.data())
 def test_any_changed_bit_is_another_digest(size, dtype, data):
     tensor = torch.zeros(size, dtype=getattr(torch, dtype))
     before = weights_digest(layer(tensor))
