@@ -9,6 +9,7 @@ Both ask lm-eval's own ``hf`` for log-probabilities of single tokens.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,10 @@ Answer B: {answer_b}"""
 
 _FIELDS = {"rating": ("question", "answer"), "choice": ("question", "answer_a", "answer_b")}
 _LETTERS = ("A", "B")
+_LEAST_MASS = 0.5
+"""Probability of the labels together below which a judge mostly says something else."""
+
+eval_logger = logging.getLogger("lm_eval.models.generative_judge")
 
 
 class GenerativeJudgeLM(RewardsOnly, AnswerLM):
@@ -87,7 +92,6 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
         super().__init__(pretrained, **kwargs)
         self._made_with = {"pretrained": pretrained, **kwargs}
         self._labels = list(_LETTERS) if mode == "choice" else list(self._ratings)
-        self._need_template()
         self._refuse_long_labels()
 
     def loglikelihood(
@@ -115,6 +119,12 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
             results.append((Reward(reward), False))
             if self._mode == "rating":
                 self.cache_hook.add_partial("loglikelihood", request.args, results[-1])
+        if self._masses and (mass := mean(self._masses)) < _LEAST_MASS:
+            eval_logger.warning(
+                f"The judge {self._name} gives its labels ({', '.join(self._labels)}) a probability "
+                f"of {mass:.2f} on average: it would mostly have said something else, so its "
+                "ratings say little (a model that thinks first: enable_thinking=False)."
+            )
         return results
 
     def _rated(self, requests: Sequence[Instance], disable_tqdm: bool) -> list[float]:
@@ -209,16 +219,19 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> Conversation:
         """Render a history, keeping its messages: the judge reads their text, not the template."""
-        text = super().apply_chat_template(chat_history, add_generation_prompt)
+        text = self.template.render_kept(
+            chat_history,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
         return Conversation(text, chat_history)
 
     def cache_settings(self) -> dict[str, Any]:
         """Return what the ratings depend on."""
-        info = AnswerLM.get_model_info(self)
         return {
             **kept_arguments(self._made_with),
             **self.digests(),
-            "chat_template_sha256": info["chat_template_sha256"],
+            **self.template_settings(),
             "judge_mode": self._mode,
             "judge_labels": self._labels,
             "judge_prompt": self._prompt,

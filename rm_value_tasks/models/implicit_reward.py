@@ -39,6 +39,7 @@ SHARED_ARGUMENTS = (
     "parallelize",
     "shared_prefix",
     "softmax_dtype",
+    "template_date",
 )
 """Arguments that the reference takes over where ``reference_X`` does not say otherwise: where
 and how the models run, never what they are nor whether their code is trusted."""
@@ -255,7 +256,7 @@ class ImplicitRewardLM(RewardsOnly, FromArguments, LM):
             **self.policy.digests(),
             **{_PREFIX + key: value for key, value in second.items()},
             **{key: value for key, value in self.settings.items() if key != "sequential"},
-            "chat_template_sha256": self.policy.get_model_info()["chat_template_sha256"],
+            **self.policy.template_settings(),
         }
 
     def _reference_digests(self) -> dict[str, str | None]:

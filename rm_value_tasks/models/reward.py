@@ -23,7 +23,8 @@ from rm_value_tasks.models.common.arguments import (
     describe_label,
     kept_arguments,
 )
-from rm_value_tasks.models.common.conversation import Conversation, Encoder, Tokens
+from rm_value_tasks.models.common.chat_encoder import ChatEncoder
+from rm_value_tasks.models.common.conversation import Conversation, Tokens
 from rm_value_tasks.models.common.harness import HarnessHF
 from rm_value_tasks.models.common.reward_model import Receive, RewardModel
 from rm_value_tasks.models.common.sentence_pairs import PairEncoder
@@ -86,7 +87,7 @@ class RewardLM(RewardModel, HarnessHF):
             _underlying(self.model), self.specification.readout, **reading
         )
         self._made_with, self._reading = {"pretrained": pretrained, **kwargs}, reading
-        self.encoder: Encoder = self.specification.encoder(
+        self.encoder: ChatEncoder | PairEncoder = self.specification.encoder(
             self.tokenizer,
             self.config,
             self.chat_template_args,
@@ -136,8 +137,18 @@ class RewardLM(RewardModel, HarnessHF):
         """Render a history, keeping its messages so that the answer can be its last turn."""
         if isinstance(self.encoder, PairEncoder):  # there is no template to render with
             return Conversation("\n".join(turn["content"] for turn in chat_history), chat_history)
-        text = super().apply_chat_template(chat_history, add_generation_prompt)
+        text = self.encoder.template.render_kept(
+            chat_history,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
         return Conversation(text, chat_history)
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """Return the template's text, taking the one that is named."""
+        if isinstance(self.encoder, PairEncoder) or not chat_template:
+            return ""
+        return self.encoder.template.choose(chat_template)
 
     def score(self, tokens: Sequence[Tokens], receive: Receive) -> None:
         """Score conversations: first the groups that share a prefix, then the rest."""

@@ -57,7 +57,7 @@ def rating(folder, answer, labels="123456789", prompt=RATING_PROMPT):
     return (shares(folder, text, labels) @ torch.tensor([float(each) for each in labels])).item()
 
 
-def test_the_reward_is_the_expected_rating(folder):
+def test_the_reward_is_the_expected_rating(folder, caplog):
     expected = [rating(folder, answer) for answer in ANSWERS]
     assert len(set(expected)) == len(expected)
     for arguments in ({}, {"shared_prefix": False}, {"batch_size": 1}):
@@ -67,6 +67,7 @@ def test_the_reward_is_the_expected_rating(folder):
     info = model.get_model_info()
     assert (info["score_kind"], info["judge_mode"]) == ("reward", "rating")
     assert 0 < info["judge_label_probability"] < 0.5  # nine of 800 tokens, by a random model
+    assert "a probability of 0.0" in caplog.text
 
 
 def test_scale_and_prompt_are_the_users(folder, tmp_path):

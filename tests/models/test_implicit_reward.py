@@ -257,8 +257,7 @@ def test_an_interrupted_run_keeps_what_was_scored(language_model, tmp_path, monk
 
 
 def test_system_text_and_started_answers_reach_both_models(language_model):
-    """The second model's template takes no system text, which lm-eval then leaves out."""
-    model = load(language_model("llama"), language_model("gemma2"))
+    model = load(language_model("llama"), language_model("qwen3"))
     system = {"role": "system", "content": "You are brief."}
     started = [
         {"role": "user", "content": PROMPTS[0].text},
@@ -269,7 +268,8 @@ def test_system_text_and_started_answers_reach_both_models(language_model):
     assert context.endswith("The answer is")
     answers = [" freedom", " love"]
     expected = []
-    for lm, turns in ((model.policy, [system, *started]), (model.reference, started)):
+    for lm in (model.policy, model.reference):
+        turns = [system, *started]
         text = lm.tokenizer.apply_chat_template(turns, tokenize=False, continue_final_message=True)
         before, *full = (
             lm.tokenizer(text + end, add_special_tokens=False).input_ids for end in ["", *answers]
@@ -322,6 +322,19 @@ def test_options_that_mean_nothing_are_refused(language_model, arguments, messag
     folder = str(language_model("llama"))
     with pytest.raises(ModelError, match=message):
         ImplicitRewardLM(**{"pretrained": folder, "reference": folder, "device": "cpu"} | arguments)
+
+
+@pytest.mark.parametrize("models", [("llama", "gemma2"), ("gemma2", "llama")])
+def test_a_system_text_that_one_template_refuses_reaches_neither(language_model, models):
+    model = load(*map(language_model, models))
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}]
+
+    def score():
+        context = model.apply_chat_template(turns)
+        model.loglikelihood([Instance("loglikelihood", {}, (context, w), 0) for w in "ab"])
+
+    with pytest.raises(ModelError, match=r"gemma2.* refuses .*leave --system_instruction out"):
+        score()
 
 
 def test_loaded_models_work_but_cannot_be_loaded_one_after_the_other(language_model):

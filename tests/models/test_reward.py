@@ -530,3 +530,19 @@ def test_swapped_heads_are_told_apart_by_their_labels_names(tmp_path):
     second = load(tiny.save(tmp_path / "b", "llama", model), label="good")
     assert rewards(first) == rewards(second)
     assert [each.get_model_info()["label"] for each in (first, second)] == [0, 1]
+
+
+def test_the_template_that_lm_eval_names_is_the_one_that_is_scored_with(tmp_path):
+    folder = tiny.save(tmp_path / "both", "qwen3")
+    tokenizer = tiny.tokenizer_of("qwen3")
+    tokenizer.chat_template = {"default": tiny.CHATML, "tool_use": tiny.CHATML.replace("\n", " ")}
+    tokenizer.save_pretrained(folder)
+    model = load(folder)
+    default = rewards(model)
+    assert model.chat_template("tool_use") == tokenizer.chat_template["tool_use"]
+    named = rewards(model)
+    assert named != default
+    tokenizer.chat_template = tokenizer.chat_template["tool_use"]
+    tokenizer.save_pretrained(tiny.save(tmp_path / "one", "qwen3"))
+    assert named == pytest.approx(rewards(load(tmp_path / "one")))
+    assert rewards(load(folder, chat_template="tool_use")) == pytest.approx(named)

@@ -8,16 +8,14 @@ that ends a chat template's generation prompt stays in the prompt.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 from lm_eval.api.instance import Instance
 from lm_eval.models.utils_hf import clear_torch_cache
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.chat_templates import use_chat_template
+from rm_value_tasks.models.common.chat_templates import DATE, Template, use_chat_template
 from rm_value_tasks.models.common.conversation import Conversation, Message
 from rm_value_tasks.models.common.refusals import short
 from rm_value_tasks.models.hf_shared_prefix import SharedPrefixLM
@@ -34,7 +32,9 @@ class AnswerLM(SharedPrefixLM):
         pretrained: as for ``hf``.
         whole_response: count the end of the answer too: what the chat template writes after
             it, or the end-of-sequence token where the context is plain text.
-        chat_template: a Jinja file, for a tokenizer that has none or the wrong one.
+        chat_template: for a tokenizer that has none or the wrong one: a Jinja file, or what else
+            ``chat_templates.use_chat_template`` takes.
+        template_date: what a chat template that asks for today gets.
         softmax_dtype: as for ``hf``; float32, as bfloat16 gives many words the same score.
         **kwargs: every argument of ``hf``.
 
@@ -48,6 +48,7 @@ class AnswerLM(SharedPrefixLM):
         *,
         whole_response: bool = False,
         chat_template: str | None = None,
+        template_date: str = DATE,
         softmax_dtype: Any = "float32",
         **kwargs: Any,
     ) -> None:
@@ -55,6 +56,33 @@ class AnswerLM(SharedPrefixLM):
         self.join_accelerate()
         use_chat_template(self.tokenizer, chat_template)
         self._whole_response = whole_response
+        self._date = template_date
+        self._template: Template | None = None
+        if self.tokenizer.chat_template:
+            self.template.check(answers=False)
+
+    @property
+    def template(self) -> Template:
+        """The tokenizer's chat template.
+
+        Raises:
+            ModelError: if there is none.
+        """
+        if not self.tokenizer.chat_template:
+            raise ModelError(
+                f"the tokenizer of {self._name} has no chat template; leave --apply_chat_template "
+                "out, or give one as chat_template=FILE.jinja (reference_chat_template=FILE.jinja "
+                "for the reference)."
+            )
+        if self._template is None:
+            self._template = Template(self.tokenizer, self.chat_template_args, self._date)
+        return self._template
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """Return the template's text, taking the one that is named."""
+        if not chat_template or not self.tokenizer.chat_template:
+            return ""
+        return self.template.choose(chat_template)
 
     def release(self) -> None:
         """Free the weights; what else lm-eval asks of a model stays."""
@@ -69,12 +97,10 @@ class AnswerLM(SharedPrefixLM):
         Raises:
             ModelError: if the tokenizer has no chat template, or it refuses the messages.
         """
-        turns = [dict(message) for message in messages]
-        self._need_template()
-        try:
-            text = self.apply_chat_template(turns, turns[-1]["role"] != "assistant")
-        except jinja2.exceptions.TemplateError as error:
-            raise self._refused(turns, error) from error
+        opened = messages[-1]["role"] != "assistant"
+        text = self.template.render(
+            messages, add_generation_prompt=opened, continue_final_message=not opened
+        )
         return Conversation(text, messages)
 
     def log_probabilities(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
@@ -122,15 +148,16 @@ class AnswerLM(SharedPrefixLM):
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""
-        template = self.tokenizer.chat_template
-        digest = None if template is None else hashlib.sha256(str(template).encode()).hexdigest()
         return {
             **super().get_model_info(),
             "softmax_dtype": str(self.softmax_dtype),
-            "chat_template_sha256": digest,
-            "chat_template_args": self.chat_template_args,
+            **self.template_settings(),
             "attn_implementation": getattr(self.config, "_attn_implementation", None),
         }
+
+    def template_settings(self) -> dict[str, Any]:
+        """Return what rendered prompts depend on; of a model without a template, nothing."""
+        return self.template.settings() if self.tokenizer.chat_template else {}
 
     def split_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Tokenize a context and its continuation, the context's last newline apart."""
@@ -166,15 +193,8 @@ class AnswerLM(SharedPrefixLM):
             return ""
         if not chat:
             return self._eos()
-        self._need_template()
         turns = [{"role": role, "content": _SENTINEL} for role in ("user", "assistant")]
-        try:
-            text = self.tokenizer.apply_chat_template(
-                turns, tokenize=False, **self.chat_template_args
-            )
-        except jinja2.exceptions.TemplateError as error:
-            raise self._refused(turns, error) from error
-        _, found, ending = str(text).rpartition(_SENTINEL)
+        _, found, ending = self.template.render(turns).rpartition(_SENTINEL)
         if not found or not ending.strip():
             raise ModelError(
                 f"the chat template of {self._name} writes nothing after an answer, so a whole "
@@ -189,20 +209,6 @@ class AnswerLM(SharedPrefixLM):
                 "has no end; leave whole_response out."
             )
         return str(self.tokenizer.eos_token)
-
-    def _need_template(self) -> None:
-        if not self.tokenizer.chat_template:
-            raise ModelError(
-                f"the tokenizer of {self._name} has no chat template; leave --apply_chat_template "
-                "out, or give one as chat_template=FILE.jinja (reference_chat_template=FILE.jinja "
-                "for the reference)."
-            )
-
-    def _refused(self, turns: Sequence[Message], error: Exception) -> ModelError:
-        return ModelError(
-            f"the chat template of {self._name} refuses a conversation of "
-            f"{[turn['role'] for turn in turns]}: {error}."
-        )
 
 
 def _is_chat(pair: tuple[str, str]) -> bool:

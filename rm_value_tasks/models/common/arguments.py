@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.chat_templates import template_args
+from rm_value_tasks.models.common.chat_templates import DATE, template_args
 from rm_value_tasks.models.common.harness import refuse_unknown
 from rm_value_tasks.results.run_names import MACHINE
 
@@ -44,9 +44,9 @@ _OF_READOUTS: dict[str, tuple[str, ...]] = {
     "token_id": ("lm_logit",),
 }
 """Arguments that only some readouts look at."""
-_OF_CHATS = ("bos", "append_token", "step_token")
+_OF_CHATS = ("bos", "append_token", "step_token", "template_date")
 """Arguments that only conversations with a chat template have a place for."""
-READING: tuple[str, ...] = ("bos", "chat_template", "label", "weights")
+READING: tuple[str, ...] = ("bos", "chat_template", "label", "template_date", "weights")
 """Arguments that a serving engine can honour, beside the readout that it has anyway."""
 
 
@@ -66,7 +66,9 @@ class RewardArguments:
         step_token: a token, or its id, that ends a step; the reward is read at the last one.
         head_dtype: ``float32``, or ``model`` for the head as it was trained.
         bos: ``one``, or ``paper`` for a doubled BOS (see ``ChatEncoder``).
-        chat_template: a Jinja file, for a tokenizer that has none or the wrong one.
+        chat_template: for a tokenizer that has none or the wrong one: a Jinja file, or what else
+            ``chat_templates.use_chat_template`` takes.
+        template_date: what a chat template that asks for today gets.
         shared_prefix: whether to run each prompt once for all its answers.
 
     Raises:
@@ -83,6 +85,7 @@ class RewardArguments:
     head_dtype: str = "float32"
     bos: str = "one"
     chat_template: str | None = None
+    template_date: str = DATE
     shared_prefix: bool = True
 
     def __post_init__(self) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-import jinja2
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.chat_templates import DATE, Template
 from rm_value_tasks.models.common.conversation import (
     CHUNK,
     SENTINELS,
@@ -32,6 +31,7 @@ class ChatEncoder:
             for what rendering and then calling the tokenizer gives: a second BOS where
             both template and tokenizer write one, as the published scores probably had.
         template_args: passed to the template (``enable_thinking`` and the like).
+        template_date: what a template that asks for today gets.
         closed: whether the tokenizer's special tokens frame the text at both ends
             (encoders), rather than only a BOS before it.
         append: token ids that end every conversation, unless the template writes them.
@@ -40,7 +40,8 @@ class ChatEncoder:
             token is the last step's.
 
     Raises:
-        ModelError: if the tokenizer has no chat template or ``bos`` is unknown.
+        ModelError: if the tokenizer has no chat template, or one that loses what it is given, or
+            ``bos`` is unknown.
     """
 
     def __init__(
@@ -49,25 +50,20 @@ class ChatEncoder:
         *,
         bos: str = "one",
         template_args: Mapping[str, Any] | None = None,
+        template_date: str = DATE,
         closed: bool = False,
         append: Sequence[int] = (),
         step: int | None = None,
     ) -> None:
-        if not tokenizer.chat_template:
-            raise ModelError(
-                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, so its "
-                "conversations cannot be rendered; give the one that the reward model was "
-                "trained with as chat_template=FILE.jinja."
-            )
         if bos not in ("one", "paper"):
             raise ModelError(f"bos={bos!r} is neither 'one' nor 'paper'.")
+        self.template = Template(tokenizer, template_args, template_date)
+        self.template.check()
         self._tokenizer = tokenizer
         self._bos = bos
-        self._args = dict(template_args or {})
         self._closed = closed
         self._append = list(append) if step is None else [step]
         self._step = None if step is None else tokenizer.decode([step])
-        self._prompt_ending = self._find_prompt_ending()
         start = tokenizer("a").input_ids[:1]
         self._adds_bos = tokenizer.bos_token_id is not None and start == [tokenizer.bos_token_id]
         self._first_ids: list[int] = []
@@ -115,12 +111,10 @@ class ChatEncoder:
         return {"input_ids": before}, {"input_ids": self._appended([*after, *end])}
 
     def settings(self) -> dict[str, Any]:
-        """Return template hash and arguments, appended tokens and BOS rule."""
-        template = self._tokenizer.get_chat_template()
+        """Return what the encoding depends on: template, appended tokens, BOS rule."""
         return {
             "encoding": "chat",
-            "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
-            "chat_template_args": self._args,
+            **self.template.settings(),
             "appended_token_ids": self._append,
             "bos": self._bos,
         }
@@ -133,6 +127,7 @@ class ChatEncoder:
         leading = list(takewhile(lambda token: token == bos, self._first_ids))
         return {
             **self.settings(),
+            "system_text_left_out": self.template.left_out,
             "bos_count": len(leading),
             "first_token_ids": self._first_ids,
         }
@@ -147,16 +142,18 @@ class ChatEncoder:
             halves[key] = self._halves(context, messages)
         split = halves[key]
         # Rendering takes 100 times as long as joining: a plain answer goes between the
-        # halves of its context's rendering, anything a template may act on is rendered.
-        plain = answer == answer.strip() and answer.isprintable() and "<" not in answer
+        # halves of its context's rendering, anything that the template acts on is rendered.
+        plain = self.template.is_plain(answer)
         if self._step is not None:
             return split[0] + answer if plain and split else self._text_of_steps(messages)
-        return split[0] + answer + split[1] if plain and split else self._render(messages)
+        return (
+            split[0] + answer + split[1] if plain and split else self.template.render_kept(messages)
+        )
 
     def _text_of_steps(self, messages: Sequence[Message]) -> str:
         """Render up to the answer's end, its steps separated by the step's token."""
         answer = messages[-1]["content"].strip()
-        before, middle, _ = self._render(messages).rpartition(answer)
+        before, middle, _ = self.template.render_kept(messages).rpartition(answer)
         if not middle or not answer:
             raise ModelError(
                 f"the chat template of {self._tokenizer.name_or_path!r} does not write the answer "
@@ -176,7 +173,9 @@ class ChatEncoder:
         found = []
         for sentinel in SENTINELS:
             turn = {"role": "assistant", "content": sentinel}
-            before, middle, after = self._render([*messages[:-1], turn]).rpartition(sentinel)
+            before, middle, after = self.template.render_kept([*messages[:-1], turn]).rpartition(
+                sentinel
+            )
             if not middle:
                 raise ModelError(
                     f"the chat template of {self._tokenizer.name_or_path!r} leaves the "
@@ -185,33 +184,9 @@ class ChatEncoder:
             found.append((before, after))
         return found[0] if found[0] == found[1] else None
 
-    def _render(self, messages: Sequence[Message]) -> str:
-        try:
-            return self._apply(messages)
-        except jinja2.exceptions.TemplateError as error:
-            kept = [message for message in messages if message["role"] != "system"]
-            if len(kept) < len(messages):  # as lm-eval's own rendering does, with its warning
-                return self._apply(kept)
-            raise ModelError(
-                f"the chat template of {self._tokenizer.name_or_path!r} refuses a conversation "
-                f"of {[message['role'] for message in messages]}: {error}."
-            ) from error
-
-    def _apply(self, messages: Sequence[Message], **kwargs: Any) -> str:
-        turns = [dict(message) for message in messages]
-        return str(
-            self._tokenizer.apply_chat_template(turns, tokenize=False, **{**self._args, **kwargs})
-        )
-
-    def _find_prompt_ending(self) -> str:
-        try:
-            user = [{"role": "user", "content": SENTINELS[0]}]
-            return self._apply(user, add_generation_prompt=True).rpartition(SENTINELS[0])[2]
-        except jinja2.exceptions.TemplateError:
-            return ""
-
     def _looks_rendered(self, context: str) -> bool:
-        return bool(self._prompt_ending.strip()) and context.endswith(self._prompt_ending)
+        ending = self.template.prompt_ending
+        return bool(ending.strip()) and context.endswith(ending)
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         special = self._closed or self._bos == "paper"

@@ -18,7 +18,6 @@ from rm_value_tasks.models.common.arguments import (
 )
 from rm_value_tasks.models.common.chat_encoder import ChatEncoder
 from rm_value_tasks.models.common.chat_templates import use_chat_template
-from rm_value_tasks.models.common.conversation import Encoder
 from rm_value_tasks.models.common.harness import no_such_model
 from rm_value_tasks.models.common.sentence_pairs import PairEncoder
 from rm_value_tasks.models.loading import readouts
@@ -138,7 +137,7 @@ class Specification:
         template_args: Mapping[str, Any],
         *,
         whole: bool,
-    ) -> Encoder:
+    ) -> ChatEncoder | PairEncoder:
         """Return what turns requests into tokens.
 
         Args:
@@ -159,6 +158,7 @@ class Specification:
             tokenizer,
             bos=given.bos,
             template_args=template_args,
+            template_date=given.template_date,
             closed=whole and not self.family.code,
             append=appended_ids(given.append_token, self.family, config, tokenizer),
             step=None if step is None else resolve_token(step, tokenizer, "step_token"),

@@ -11,7 +11,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jinja2
 import torch
 import transformers
 from lm_eval.api.model import LM
@@ -52,6 +51,7 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
     """
 
     ARGUMENTS = READING
+    encoder: ChatEncoder
     engine: str
     """The engine's name in messages and results."""
 
@@ -80,9 +80,11 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
             tokenizer, revision=revision, trust_remote_code=trust_remote_code
         )
         use_chat_template(self.tokenizer, arguments.chat_template)
-        self._template_args = template_args(chat_template_args, enable_thinking)
         self.encoder = ChatEncoder(
-            self.tokenizer, bos=arguments.bos, template_args=self._template_args
+            self.tokenizer,
+            bos=arguments.bos,
+            template_args=template_args(chat_template_args, enable_thinking),
+            template_date=arguments.template_date,
         )
         self.max_length: int | None = None
         self._activation = "not checked"
@@ -129,29 +131,18 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
 
     def chat_template(self, chat_template: bool | str = False) -> str:
         """Return the template that conversations are rendered with, for lm-eval's results."""
-        return self.tokenizer.get_chat_template() if chat_template else ""
+        return self.encoder.template.choose(chat_template) if chat_template else ""
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> Conversation:
         """Render a history, keeping its messages so that the answer can be its last turn."""
-        try:
-            text = self._render(chat_history, add_generation_prompt)
-        except jinja2.exceptions.TemplateError:  # as lm-eval's hf does, and our encoder
-            _logger.warning("The chat template refuses the system turn; leaving it out.")
-            turns = [turn for turn in chat_history if turn["role"] != "system"]
-            text = self._render(turns, add_generation_prompt)
-        return Conversation(text, chat_history)
-
-    def _render(self, turns: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
-        text = self.tokenizer.apply_chat_template(
-            [dict(turn) for turn in turns],
-            tokenize=False,
+        text = self.encoder.template.render_kept(
+            chat_history,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
-            **self._template_args,
         )
-        return str(text)
+        return Conversation(text, chat_history)
 
     def cache_settings(self) -> dict[str, Any]:
         """Return what the rewards depend on, and some outputs, which tell models apart."""

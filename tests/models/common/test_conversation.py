@@ -103,7 +103,7 @@ def test_a_template_without_system_turns_gets_none_as_in_lm_eval():
     ("template", "message"),
     [
         (None, "no chat template.*chat_template=FILE"),
-        ("{{ messages[0]['content'] }}", "leaves the assistant's answer out"),
+        ("{{ messages[0]['content'] }}", "leaves out or changes the answer 'freedom'"),
         ("{{ raise_exception('never') }}", r"refuses a conversation.*never"),
     ],
 )
@@ -181,7 +181,10 @@ def test_the_second_half_gets_no_space_that_only_a_text_s_start_gets():
 
 def test_a_template_that_acts_on_answers_has_no_halves():
     tokenizer = tiny.chat_tokenizer("llama3")
-    tokenizer.chat_template = "{{ messages[-1]['content'] }}{{ messages[-1]['content'] | length }}"
+    tokenizer.chat_template = (
+        "{{ messages[0]['content'] }}: {{ messages[-1]['content'] }}"
+        "{{ messages[-1]['content'] | length }}"
+    )
     with pytest.raises(ModelError, match="different text around different answers"):
         ChatEncoder(tokenizer).halves("Q")
 
