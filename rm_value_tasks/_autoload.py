@@ -27,6 +27,9 @@ MODELS = {
 
 
 def _register_models(module):
+    from rm_value_tasks import _one_sentence
+
+    _one_sentence.install()
     registry = sys.modules["lm_eval.api.registry"].model_registry
     for name, target in MODELS.items():
         if name not in registry:

@@ -121,7 +121,7 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
                 self.cache_hook.add_partial("loglikelihood", request.args, results[-1])
         if self._masses and (mass := mean(self._masses)) < _LEAST_MASS:
             eval_logger.warning(
-                f"The judge {self._name} gives its labels ({', '.join(self._labels)}) a probability "
+                f"The judge {self._name} gives its labels, {' '.join(self._labels)}, a probability "
                 f"of {mass:.2f} on average: it would mostly have said something else, so its "
                 "ratings say little (a model that thinks first: enable_thinking=False)."
             )

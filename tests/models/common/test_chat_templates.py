@@ -33,8 +33,6 @@ LISTS = (
 )
 QWEN = "{{ m['content'].split('</think>')[-1].lstrip('\\n') }}"
 RAISES = "{% if m['role'] != 'user' %}{{ raise_exception('users only') }}{% endif %}" + PLAIN
-    "{% if m['role'] != 'user' %}{{ raise_exception('users only') }}{% endif %}{{ m['content'] }}"
-)
 
 
 def tokenizer(template):
