@@ -50,9 +50,8 @@ def sentence(error):
         if isinstance(cause, RMValueTasksError):
             return " ".join(str(cause).split())
         cause = cause.__cause__
-    if not any(name in sys.modules for name in _OURS) or not isinstance(
-        error, (OSError, ValueError)
-    ):
+    in_play = any(name in argument for argument in sys.argv for name in _OURS)
+    if not in_play or not isinstance(error, (OSError, ValueError)):
         return None
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
