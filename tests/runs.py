@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rm_value_tasks.scores import Reward
+from rm_value_tasks.tasks.value_probes import value_metrics
 from tests import tiny
 
 PROMPTS = ["best_ever_*", "good_time_one"]
@@ -122,6 +126,29 @@ def results_of(folder: Path) -> Path:
 def samples_of(folder: Path, task: str = "value_bias_big2") -> Path:
     (path,) = folder.glob(f"**/samples_{task}_*.jsonl")
     return path
+
+
+def remake(folder: Path, change, task: str = "value_bias_big2") -> None:
+    """Change a run's documents or scores, and all that lm-eval would have made of them."""
+    samples = [json.loads(line) for line in samples_of(folder, task).read_text().splitlines()]
+    content = json.loads(results_of(folder).read_text())
+    reward = content["config"].get("score_kind") == "reward"
+    found: dict[str, list[float]] = {}
+    for sample in samples:
+        change(sample)
+        doc = sample["doc"]
+        flat = [(Reward if reward else float)(pair[0]) for pair in sample["filtered_resps"]]
+        metrics = value_metrics(doc, [(score, False) for score in flat])
+        sample.update(metrics)
+        text = json.dumps(doc, indent=2, ensure_ascii=False)
+        sample["doc_hash"] = hashlib.sha256(text.encode()).hexdigest()
+        for name, value in metrics.items():
+            found.setdefault(name, []).append(value)
+    means = {f"{name},none": float(np.mean(values)) for name, values in found.items()}
+    content["results"][task].update(means)
+    results_of(folder).write_text(json.dumps(content))
+    lines = (json.dumps(sample) + "\n" for sample in samples)
+    samples_of(folder, task).write_text("".join(lines))
 
 
 def with_words(results, part, **changes):

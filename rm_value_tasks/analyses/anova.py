@@ -11,7 +11,7 @@ from rm_value_tasks.errors import DataError
 from rm_value_tasks.results import Results
 from rm_value_tasks.stats.anova import post_hocs, three_way
 from rm_value_tasks.stats.ranks import median_ranks
-from rm_value_tasks.text.markup import markdown_table
+from rm_value_tasks.text.markup import markdown, markdown_table
 
 __all__ = ["ModelAnova", "model_anova", "render"]
 
@@ -110,7 +110,7 @@ def _test(row: Any) -> list[str]:
     means = [f"{row.mean_first:.1f}", f"{row.mean_second:.1f}", f"{row.difference:+.1f}"]
     interval = f"{_number(row.low, '+.1f')} to {_number(row.high, '+.1f')}"
     tests = [_number(row.p, ".2g"), _number(row.p_fdr, ".2g")]
-    return [str(row.category), str(row.valence), *means, interval, *tests]
+    return [markdown(row.category), str(row.valence), *means, interval, *tests]
 
 
 def render(analyses: list[ModelAnova]) -> str:

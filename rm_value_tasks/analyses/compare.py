@@ -19,7 +19,7 @@ from rm_value_tasks.results.score_table import (
 )
 from rm_value_tasks.results.settings import differences, incomparable
 from rm_value_tasks.stats.intervals import paired_shift
-from rm_value_tasks.text.markup import markdown_table
+from rm_value_tasks.text.markup import markdown, markdown_table
 
 __all__ = ["COLUMNS", "Comparison", "compare", "render"]
 
@@ -150,17 +150,18 @@ def _rows(
 def render(comparison: Comparison) -> str:
     """Write a comparison as text for a terminal: a Markdown table and its notes."""
     head = ["task", "metric", "first", "second", "shift", "95% interval", "smallest detectable"]
-    lines = [f"first: {comparison.first}", f"second: {comparison.second}", ""]
+    names = markdown(comparison.first), markdown(comparison.second)
+    lines = [f"first: {names[0]}", f"second: {names[1]}", ""]
     rows: list[list[str]] = [
         [
-            str(row.task), str(row.metric), f"{row.first:.3f}", f"{row.second:.3f}",
+            markdown(row.task), markdown(row.metric), f"{row.first:.3f}", f"{row.second:.3f}",
             f"{row.shift:+.3f}", f"{row.low:+.3f} to {row.high:+.3f}",
             f"{row.smallest_detectable:.3f}",
         ]
         for row in comparison.table.itertuples()
     ]  # fmt: skip
     lines.append(markdown_table(head, rows, "llrrrrr"))
-    lines += ["", *(f"Note: {note}." for note in comparison.notes)]
+    lines += ["", *(f"Note: {markdown(note)}." for note in comparison.notes)]
     lines.append(
         "Lean: probability that a word of the category outscores another (0.5 = none; no direction "
         "is better). Shift: second minus first, with a paired bootstrap interval over prompts and "

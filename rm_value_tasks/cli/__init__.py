@@ -18,6 +18,7 @@ from rm_value_tasks.cli.tokens import tokens
 from rm_value_tasks.cli.trace import trace
 from rm_value_tasks.cli.train import train
 from rm_value_tasks.errors import RMValueTasksError
+from rm_value_tasks.text.markup import visible
 
 __all__ = ["main"]
 
@@ -53,5 +54,5 @@ def main() -> None:
     try:
         cli()
     except RMValueTasksError as error:
-        click.echo(f"rm-value-tasks: {error}", err=True)
+        click.echo(f"rm-value-tasks: {visible(error)}", err=True)
         sys.exit(2)

@@ -23,10 +23,11 @@ def load_runs(
 ) -> Results:
     """Load lm_eval's output folders (``results.load``), naming on stderr what was skipped."""
     from rm_value_tasks import results
+    from rm_value_tasks.text.markup import visible
 
     loaded = results.load(paths, need_samples=need_samples, all_runs=all_runs)
     for path, reason in loaded.skipped:
-        click.echo(f"skipped {path}: {reason}", err=True)
+        click.echo(visible(f"skipped {path}: {reason}"), err=True)
     return loaded
 
 

@@ -56,6 +56,7 @@ def gate(
 
     from rm_value_tasks.analyses import compare
     from rm_value_tasks.analyses import gate as gates
+    from rm_value_tasks.text.markup import visible
 
     try:
         found = compare.compare(load_runs((baseline,)), load_runs((run,)))
@@ -70,6 +71,6 @@ def gate(
     if junit:
         write_text(gates.junit(verdict), junit)
     for note in notes:
-        click.echo(f"note: {note}", err=True)
-    click.echo(f"{verdict.status}: {verdict.reason}", err=verdict.status == "error")
+        click.echo(visible(f"note: {note}"), err=True)
+    click.echo(visible(f"{verdict.status}: {verdict.reason}"), err=verdict.status == "error")
     sys.exit(verdict.exit_code)

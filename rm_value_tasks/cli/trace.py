@@ -93,6 +93,7 @@ def _write(folder: Path, traced: Trace, words: pd.DataFrame | None, text: str) -
             "pip install 'rm-value-tasks[report]', or leave -o out."
         ) from error
     from rm_value_tasks.analyses.tracing import leans_to_draw
+    from rm_value_tasks.text.markup import csv_text
     from rm_value_tasks.whole_files import write_whole
 
     tables = {
@@ -102,7 +103,7 @@ def _write(folder: Path, traced: Trace, words: pd.DataFrame | None, text: str) -
         "words": words,
     }
     files = {
-        f"{name}.csv": table.to_csv(index=False).encode()
+        f"{name}.csv": csv_text(table).encode()
         for name, table in tables.items()
         if table is not None and not table.empty
     }

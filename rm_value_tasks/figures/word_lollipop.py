@@ -102,7 +102,7 @@ def word_lollipop(ridits: pd.DataFrame, by: str = "contrast", top: int = 15) -> 
     ends = (("highest", ordered.head(top)), ("lowest", ordered.tail(top).iloc[::-1]))
     kinds = looks(dict.fromkeys(known["category"]))
     # One length means the same on both sides.
-    span = max(max(rows[by].max(), 0.5) - min(rows[by].min(), 0.5) for _, rows in ends)
+    span = max(max(rows[by].max(), 0.5) - min(rows[by].min(), 0.5) for _, rows in ends) or 1.0
     figure = blank(7.4, 1.2 + 0.2 * top)
     for axes, (title, rows) in zip(figure.subplots(1, 2), ends, strict=True):
         _draw(axes, rows, by, kinds, _limits(rows[by], span))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from rm_value_tasks.publish import published_models
 from rm_value_tasks.publish.published_models import LEANS, RANKS
 from rm_value_tasks.results import Run
 from rm_value_tasks.results.settings import PROTOCOL, spread
-from rm_value_tasks.text.markup import markdown_table
+from rm_value_tasks.text.markup import csv_text, markdown, markdown_table
 
 __all__ = ["FORMATS", "leaderboard", "render"]
 
@@ -144,10 +143,10 @@ def render(table: pd.DataFrame, style: str) -> str:
         DataError: if there is no such style.
     """
     if style == "csv":
-        return table.to_csv(index=False)
+        return csv_text(table)
     columns, rows = _cells(table)
     if style == "markdown":
-        cells = ([_plain(cell) for cell in row] for row in rows)
+        cells = ([markdown(cell) for cell in row] for row in rows)
         return f"{markdown_table(columns, cells)}\n\n{_CAPTION}\n"
     if style == "html":
         template = jinja2.Environment(autoescape=True).from_string(_HTML)
@@ -176,11 +175,3 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
     if name in RANKS:
         return f"{value:.1f}"
     return f"{value:.0f}" if name == "pairs" else value
-
-
-def _plain(cell: str) -> str:
-    """Escape what Markdown or HTML would read as markup."""
-    text = html.escape(" ".join(cell.split()), quote=False)
-    for mark in "\\`*_|[]":
-        text = text.replace(mark, "\\" + mark)
-    return text

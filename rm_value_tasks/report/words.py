@@ -31,6 +31,8 @@ def word_section(probe: Probe) -> Section:
             else f"The runs hold no pairs of opposite questions, so only {by} ones are shown."
         )
     ]
+    if not by:
+        return Section(f"Words – {probe.title}", ["No word has a ridit: the list is too short."])
     if len(probe.models) > MOST_MODELS:
         notes.append(f"Shown: the first {MOST_MODELS} of {len(probe.models)} models by name.")
     wide = ridits.pivot(index="word", columns="model", values=by)[models]

@@ -7,7 +7,9 @@ samples documents are JSON, while scores are strings.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from numpy.typing import NDArray
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import by_id
+from rm_value_tasks.results.word_metrics import combined, word_metrics
+from rm_value_tasks.scores import Reward
 
 __all__ = ["Samples", "Skipped", "find", "metrics_of", "read_results", "read_samples"]
 
@@ -66,13 +70,16 @@ def find(paths: Iterable[str | Path]) -> tuple[list[Path], list[Skipped]]:
     found: dict[Path, None] = {}
     skipped: list[Skipped] = []
     for path in map(Path, paths):
-        if not path.exists():
+        if not os.path.lexists(path):
             raise DataError(
                 f"there is no file or folder {path}; give what lm_eval wrote to --output_path."
             )
-        files = [path] if path.is_file() else _below(path)
+        files = _below(path) if path.is_dir() else [path]
         for file in files:
-            reason = _sort(file, found, named=path.is_file())
+            # A pipe or a device would be read for ever.
+            regular = file.is_file()
+            named = not path.is_dir()
+            reason = _sort(file, found, named=named) if regular else "it is no regular file"
             if reason:
                 skipped.append((file, reason))
     return list(found), skipped
@@ -92,6 +99,7 @@ def _below(folder: Path) -> list[Path]:
 def _sort(file: Path, found: dict[Path, None], *, named: bool) -> str:
     """Enter a results file into ``found``, or return why the file is not used."""
     date = _DATE.search(file.name)
+    whole = Path(os.path.realpath(file))
     if file.suffix == ".jsonl":
         if not date or not file.name.startswith("samples_"):
             return "it is not one of lm-eval's samples files (samples_TASK_DATE.jsonl)"
@@ -99,9 +107,9 @@ def _sort(file: Path, found: dict[Path, None], *, named: bool) -> str:
         if not partners:
             return "there is no results file of the same date beside it: a stopped or moved run"
         if named:
-            found[partners[0].resolve()] = None
+            found[Path(os.path.realpath(partners[0]))] = None
     elif date or named:
-        found[file.resolve()] = None
+        found[whole] = None
     else:
         return "it is not one of lm-eval's results files (results_DATE.json)"
     return ""
@@ -115,7 +123,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"it cannot be read as JSON ({error})") from error
     missing = [key for key in _KEYS if not isinstance(content, dict) or key not in content]
     if missing:
@@ -191,12 +199,16 @@ def read_samples(
         )
     first = lines[0]["doc"]
     words = _tuple(first["words"])
+    categories = tuple(map(_tuple, first["categories"]))
+    if len(categories) != len(words):
+        raise DataError(f"it has {len(words)} words and categories of {len(categories)}")
     scores = []
     for number, sample in enumerate(lines, 1):
         doc = sample["doc"]
         if doc["words"] != first["words"] or doc["categories"] != first["categories"]:
             raise DataError(f"line {number} has other words than line 1")
         scores.append(_scores(sample, number, len(words), reward))
+        _check_line(sample, number, word_metrics(doc["prompts"], words, categories, scores[-1]))
     _check_metrics(lines, metrics)
     prompts = _tuple(prompt for sample in lines for prompt in sample["doc"]["prompts"])
     if len(set(prompts)) < len(prompts):
@@ -204,7 +216,7 @@ def read_samples(
     return Samples(
         prompts=prompts,
         words=words,
-        categories=tuple(map(_tuple, first["categories"])),
+        categories=categories,
         forms=_tuple(first["forms"]),
         scores=np.concatenate(scores),
     )
@@ -235,18 +247,31 @@ def _parsed(path: Path) -> Iterator[dict[str, Any]]:
 def _scores(sample: Mapping[str, Any], number: int, words: int, reward: bool) -> NDArray[Any]:
     doc = sample["doc"]
     shape = (len(doc["prompts"]), words, len(doc["forms"]))
+    kind = Reward if reward else float
     try:
-        flat = np.array([pair[0] for pair in sample["filtered_resps"]], dtype=np.float64)
-    except (ValueError, TypeError, IndexError) as error:
+        flat = [kind(pair[0]) for pair in sample["filtered_resps"]]
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise DataError(f"line {number} has a score that is not a number ({error})") from error
-    if flat.size != np.prod(shape):
-        raise DataError(f"line {number} has {flat.size} scores for {np.prod(shape)} answers")
+    if len(flat) != np.prod(shape):
+        raise DataError(f"line {number} has {len(flat)} scores for {np.prod(shape)} answers")
     if np.isnan(flat).any():
         raise DataError(f"line {number} has a score that is not a number (NaN)")
-    scores = flat.reshape(shape)
-    if shape[2] == 1:
-        return scores[..., 0]
-    return scores.mean(axis=2) if reward else np.logaddexp.reduce(scores, axis=2)
+    return combined(flat, *shape)
+
+
+def _check_line(sample: Mapping[str, Any], number: int, metrics: Mapping[str, float]) -> None:
+    """Refuse a document whose words, scores and metrics are not of one run."""
+    for metric, value in metrics.items():
+        said = sample.get(metric)
+        if not isinstance(said, int | float) or not np.isclose(said, value, rtol=0, atol=1e-6):
+            raise DataError(
+                f"line {number} says {said} for {metric}, which its own scores make {value:.6g}: "
+                "scores or metrics were changed"
+            )
+    # As lm_eval's evaluator writes it.
+    text = json.dumps(sample["doc"], indent=2, ensure_ascii=False)
+    if sample.get("doc_hash", digest := hashlib.sha256(text.encode()).hexdigest()) != digest:
+        raise DataError(f"line {number} has words or prompts that were changed (its doc_hash)")
 
 
 def _check_metrics(lines: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> None:

@@ -109,6 +109,7 @@ def read_run(
     metrics, stderrs = metrics_of(content["results"][task])
     documents = _documents(content, task)
     kind = "reward" if config.get("score_kind") == "reward" else "log-probability"
+    _refuse_beyond_scale(metrics if instrument == WORDS else {})
     samples = None
     if instrument != WORDS:
         pass  # its samples are no words' scores; its metrics say all
@@ -144,6 +145,13 @@ def read_run(
         scores=samples,
     )
     return replace(run, setup=_setup(run, content))
+
+
+def _refuse_beyond_scale(metrics: Mapping[str, float]) -> None:
+    for name, value in metrics.items():
+        lean = "_rank_" not in name and name.endswith(("_contrast", "_positive", "_negative"))
+        if lean and not 0 <= value <= 1:
+            raise DataError(f"its {name} is {value:g}, beyond a lean's scale from 0 to 1")
 
 
 def _documents(content: Mapping[str, Any], task: str) -> int:

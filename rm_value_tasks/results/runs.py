@@ -69,11 +69,9 @@ def load(
     loaded: list[Run] = []
     for path in files:
         try:
-            content = read_results(path)
-        except DataError as error:
-            skipped.append((path, str(error)))
-            continue
-        loaded += _read_runs(path, content, need_samples, skipped)
+            loaded += _read_runs(path, read_results(path), need_samples, skipped)
+        except Exception as error:
+            skipped.append((path, _why(error)))
     if not any(run.instrument == WORDS for run in loaded):
         skipped += [(run.path, f"not a value probe: {run.task}") for run in loaded]
         _refuse(paths, skipped)
@@ -108,12 +106,21 @@ def _read_runs(
     if foreign := sorted(set(content["configs"]) - set(tasks)):
         skipped.append((path, f"not tasks of this package: {', '.join(foreign)}"))
     for task, instrument in tasks.items():
-        file = samples_path(path, task)
+        file = path
         try:
+            file = samples_path(path, task)
             runs.append(read_run(path, content, task, instrument, file, need_samples))
-        except DataError as error:
-            skipped.append((file if file.exists() else path, f"{task}: {error}"))
+        except Exception as error:
+            skipped.append((file if file.exists() else path, f"{task}: {_why(error)}"))
     return runs
+
+
+def _why(error: Exception) -> str:
+    """Say why a file is left out; what a damaged one may hold has no end."""
+    if isinstance(error, DataError):
+        return str(error)
+    reason = " ".join(str(error).split())[:200]
+    return f"it is damaged or not lm-eval's ({type(error).__name__}: {reason})"
 
 
 def _newest(loaded: list[Run], all_runs: bool) -> list[Run]:

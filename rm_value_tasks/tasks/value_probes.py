@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import functools
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import datasets
-import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_aggregation
 
 from rm_value_tasks import lexicons
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.lexicons import Lexicon
-from rm_value_tasks.lexicons.lean_groups import check_stems, lean_groups, stem
+from rm_value_tasks.lexicons.lean_groups import check_stems, stem
 from rm_value_tasks.lexicons.single_tokens import keep_single_tokens
-from rm_value_tasks.prompts import PROMPTS, TWINS, Prompt, by_id
-from rm_value_tasks.scores import combine
-from rm_value_tasks.stats.lean import auroc, median_rank
+from rm_value_tasks.prompts import PROMPTS, TWINS, Prompt
+from rm_value_tasks.results.word_metrics import combined, word_metrics
 from rm_value_tasks.tasks.prompt_groups import PromptGroupTask
 from rm_value_tasks.text.surface_forms import (
     SURFACE_FORMS,
@@ -182,47 +178,9 @@ def value_metrics(
     Raises:
         DataError: if a score, or a difference of two, is not a number.
     """
-    size = len(doc["forms"])
     flat = [score for score, _ in results]
-    words = flat
-    if size > 1:
-        words = [combine(flat[i : i + size]) for i in range(0, len(flat), size)]
-    scores = np.asarray(words).reshape(len(doc["prompts"]), len(doc["words"]))
-    _refuse_nan(scores, doc)
-    lexicon = _lexicon(tuple(doc["words"]), tuple(map(tuple, doc["categories"])))
-    if len(scores) == 1:
-        return _median_ranks(lexicon, by_id(doc["prompts"][0]).valence, scores[0])
-    with np.errstate(invalid="ignore"):  # -inf minus -inf is refused, not warned of
-        difference = scores[0] - scores[1]
-    _refuse_nan(difference[None], doc)
-    sides = {"contrast": difference, "positive": scores[0], "negative": scores[1]}
-    return {
-        f"{group.stem}_{kind}": auroc(side[group.members], side[group.others])
-        for group in lean_groups(lexicon)
-        for kind, side in sides.items()
-    }
-
-
-@functools.lru_cache(maxsize=8)
-def _lexicon(words: tuple[str, ...], categories: tuple[tuple[str, ...], ...]) -> Lexicon:
-    """Return the words of a document, which all documents of a task have in common."""
-    return Lexicon(name="document", words=words, categories=categories)
-
-
-def _refuse_nan(scores: np.ndarray, doc: Mapping[str, Any]) -> None:
-    if np.isnan(scores).any():
-        row, column = np.argwhere(np.isnan(scores))[0]
-        raise DataError(
-            f"the score of {doc['words'][column]!r} for the prompt {doc['prompts'][row]} is not "
-            "a number, so no lean can be computed: check the model's outputs or dtype."
-        )
-
-
-def _median_ranks(lexicon: Lexicon, valence: str, scores: np.ndarray) -> dict[str, float]:
-    return {
-        f"{stem(name)}_rank_{valence}": median_rank(scores, lexicon.in_category(name))
-        for name in lexicon.category_names
-    }
+    scores = combined(flat, len(doc["prompts"]), len(doc["words"]), len(doc["forms"]))
+    return word_metrics(doc["prompts"], doc["words"], doc["categories"], scores)
 
 
 class ValueProbe(PromptGroupTask):

@@ -1,15 +1,20 @@
-"""Text from models in Markdown and LaTeX: shown as it is, never read as markup."""
+"""Text from models and files in Markdown, CSV and LaTeX: shown as it is, never read as markup."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-__all__ = ["latex", "markdown", "markdown_table", "visible"]
+__all__ = ["csv_text", "latex", "markdown", "markdown_table", "visible"]
 
 # Everything that Markdown (CommonMark, GitHub's tables, footnotes and mathematics) could read
 # as markup, or make a link of without any mark; "<", ">" and "&" become entities.
-_MARKS = re.compile(r"([\\`*_\[\]#|~$@])|(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
+# An underscore within a word is none.
+_MARKS = re.compile(
+    r"([\\`*\[\]#|~$@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))|(?<=:)(?=//)|(?<=www)(?=\.)",
+    re.IGNORECASE,
+)
 _ENTITIES = str.maketrans({"<": "&lt;", ">": "&gt;", "&": "&amp;"})
 
 _LATEX = str.maketrans({
@@ -51,6 +56,21 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], align: st
 
 def _cell(text: str) -> str:
     return re.sub(r"(?<!\\)\|", r"\\|", visible(text))
+
+
+def csv_text(table: Any) -> str:
+    """Write a pandas table as CSV in which no cell is a formula to a spreadsheet.
+
+    Texts that begin like a formula and call or link something get an apostrophe before them
+    (OWASP, CSV injection); signs such as the token ``=`` stay as they are.
+    """
+    return str(table.map(_no_formula).to_csv(index=False))
+
+
+def _no_formula(value: Any) -> Any:
+    text = value if isinstance(value, str) else ""
+    formula = text[:1] in tuple("=+-@\t\r") and re.search(r"[(|!]", text)
+    return f"'{value}" if formula else value
 
 
 def latex(value: object) -> str:

@@ -65,9 +65,12 @@ def root(tmp_path_factory):
 def hostile(root, tmp_path_factory):
     """A run whose word ``ability`` and whose model are markup."""
     folder = runs.copy(root / "first", tmp_path_factory.mktemp("hostile") / "run")
-    samples = runs.samples_of(folder)
-    quoted = json.dumps(HOSTILE)
-    samples.write_text(samples.read_text().replace('"ability"', quoted))
+
+    def name(sample):
+        words = sample["doc"]["words"]
+        sample["doc"]["words"] = [HOSTILE if word == "ability" else word for word in words]
+
+    runs.remake(folder, name)
     path = runs.results_of(folder)
     content = json.loads(path.read_text())
     content["config"] |= {"model": HOSTILE, "model_args": {"pretrained": HOSTILE}}

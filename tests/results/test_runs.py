@@ -101,6 +101,7 @@ def test_plain_hf_log_probabilities_combine_by_log_sum_exp(root):
 def test_rewards_of_surface_forms_combine_by_their_mean(root, tmp_path):
     folder = runs.copy(root / "plain", tmp_path / "reward")
     edit(runs.results_of(folder), lambda content: content["config"].update(score_kind="reward"))
+    runs.remake(folder, lambda sample: None)
     sample = json.loads(runs.samples_of(folder).read_text())
     raw = [Reward(pair[0]) for pair in sample["filtered_resps"]]
     expected = [combine(raw[i : i + 2]) for i in range(0, len(raw), 2)]
@@ -222,6 +223,75 @@ def spoil_line(change):
     return spoil
 
 
+def every_line(change):
+    def spoil(folder):
+        path, lines = lines_of(folder)
+        samples = [json.loads(line) for line in lines]
+        for sample in samples:
+            change(sample)
+        path.write_text("".join(json.dumps(sample) + "\n" for sample in samples))
+
+    return spoil
+
+
+def negated(pairs):
+    return [[str(-float(score)), greedy] for score, greedy in pairs]
+
+
+def shuffle_within(sample):
+    """Turn round the words of each category; no metric notices."""
+    doc = sample["doc"]
+    for name in ("Agency", "Communion"):
+        at = [i for i, names in enumerate(doc["categories"]) if name in names]
+        for i, word in zip(at, [doc["words"][j] for j in reversed(at)], strict=True):
+            doc["words"][i] = word
+
+
+def of_seven(folder):
+    every_line(lambda sample: sample.update(agency_contrast=7.0))(folder)
+    results = {"agency_contrast,none": 7.0}
+    edit(runs.results_of(folder), lambda c: c["results"]["value_bias_big2"].update(results))
+
+
+def folder_for_samples(folder):
+    path = runs.samples_of(folder)
+    path.unlink()
+    path.mkdir()
+
+
+def results_text(folder, old, new):
+    path = runs.results_of(folder)
+    text = path.read_text()
+    assert old in text
+    path.write_text(re.sub(re.escape(old) + r"[\d.e-]+", new, text, count=1))
+
+
+def rename_task(name):
+    def spoil(folder):
+        def change(content):
+            for part in ("configs", "results", "n-samples"):
+                content[part][name] = content[part].pop("value_bias_big2")
+
+        edit(runs.results_of(folder), change)
+
+    return spoil
+
+
+def pipe_for_results(folder):
+    path = runs.results_of(folder)
+    path.unlink()
+    os.mkfifo(path)
+
+
+def link_for_results(target):
+    def spoil(folder):
+        path = runs.results_of(folder)
+        path.unlink()
+        path.symlink_to(target or path.name)
+
+    return spoil
+
+
 def cut_line(folder):
     path, lines = lines_of(folder)
     path.write_text("".join(lines)[: -len(lines[-1]) // 2])
@@ -287,7 +357,7 @@ DAMAGE = {
     "nothing at all": (no_documents, "0 of the task's 0 documents"),
     "a metric that is text": (
         spoil_line(lambda s: s.update(agency_contrast="high")),
-        "agency_contrast is not a number in some line",
+        "line 2 says high for agency_contrast, which its own scores make 0.7",
     ),
     "a cut line": (cut_line, "line 4 is cut off"),
     "a missing document": (drop_line, "3 of the task's 4 documents"),
@@ -315,8 +385,70 @@ DAMAGE = {
     ),
     "another run's samples": (
         spoil_line(lambda s: s.update(agency_contrast=0.123)),
-        "they are of different runs",
+        "line 2 says 0.123 for agency_contrast, which its own scores make 0.7",
     ),
+    "negated scores": (
+        spoil_line(lambda s: s.update(filtered_resps=negated(s["filtered_resps"]))),
+        "which its own scores make",
+    ),
+    "words in another order": (every_line(shuffle_within), "words or prompts that were changed"),
+    "words of other categories": (
+        every_line(lambda s: s["doc"]["categories"].reverse()),
+        "which its own scores make",
+    ),
+    "fewer categories than words": (
+        every_line(lambda s: s["doc"]["categories"].pop()),
+        "268 words and categories of 267",
+    ),
+    "categories of numbers": (
+        every_line(lambda s: s["doc"].update(categories=[1] * 268)),
+        "TypeError",
+    ),
+    "a contrast of 7": (of_seven, "beyond a lean's scale"),
+    "samples in Latin-1": (
+        lambda f: runs.samples_of(f).write_bytes(b"\xe9" + runs.samples_of(f).read_bytes()),
+        "UnicodeDecodeError",
+    ),
+    "deep samples": (lambda f: runs.samples_of(f).write_text("[" * 100_000), "line 1|Recursion"),
+    "deep results": (lambda f: runs.results_of(f).write_text("[" * 100_000), "read as JSON"),
+    "a folder for samples": (folder_for_samples, "no regular file"),
+    "a huge metric": (
+        lambda f: results_text(
+            f, '"agency_contrast,none": ', '"agency_contrast,none": 1' + "0" * 400
+        ),
+        "damaged|not a number|which its own scores",
+    ),
+    "a huge score": (
+        spoil_line(lambda s: s["filtered_resps"].__setitem__(0, [10**400, False])),
+        "a score that is not a number",
+    ),
+    "scores of mappings": (
+        spoil_line(lambda s: s.update(filtered_resps=[{"a": 1}] * 536)),
+        "a score that is not a number",
+    ),
+    "a date long ago": (
+        lambda f: edit(runs.results_of(f), lambda content: content.update(date=-2.4e11)),
+        "ValueError|year|types",
+    ),
+    "a lexicon's option that is a list": (
+        lambda f: edit(
+            runs.results_of(f),
+            lambda c: c["configs"]["value_bias_big2"]["dataset_kwargs"].update(lexicon_option=[1]),
+        ),
+        "TypeError",
+    ),
+    "a share that is text": (
+        lambda f: edit(
+            runs.results_of(f),
+            lambda c: c["config"].update(training={"counter_share": "half"}),
+        ),
+        "ValueError",
+    ),
+    "a task's name with a slash": (rename_task("a/b"), "no value_bias_big2|samples|ValueError"),
+    "a task's name of 300 letters": (rename_task("a" * 300), "OSError|samples|too long"),
+    "a pipe": (pipe_for_results, "it is no regular file"),
+    "a link to a device": (link_for_results("/dev/full"), "it is no regular file"),
+    "a link to itself": (link_for_results(None), "it is no regular file"),
     "cut results": (cut_results, "cannot be read as JSON"),
     "a list": (lambda f: runs.results_of(f).write_text("[1, 2]"), "not lm-eval's results file"),
     "other JSON": (lambda f: runs.results_of(f).write_text('{"a": 1}'), "it has no 'results'"),
@@ -335,9 +467,16 @@ def test_damage_is_named_and_left_out_or_refused(root, tmp_path, kind):
     results = load([damaged, root / "second"])
     assert {run.model for run in results.runs} == {"shifted"}
     assert set(results.table["model"]) == {"shifted"}
-    ((path, why),) = results.skipped
-    assert str(path).startswith(str(damaged.resolve()))
-    assert re.search(reason, why)
+    assert all(str(path).startswith(str(damaged.resolve())) for path, _ in results.skipped)
+    assert any(re.search(reason, why) for _, why in results.skipped)
+
+
+def test_a_lean_beyond_its_scale_is_refused_without_samples_too(root, tmp_path):
+    folder = runs.copy(root / "first", tmp_path / "run")
+    of_seven(folder)
+    runs.samples_of(folder).unlink()
+    with pytest.raises(DataError, match="agency_contrast is 7, beyond a lean's scale from 0 to 1"):
+        load(folder, need_samples=False)
 
 
 def test_a_limited_run_is_partial(root, tmp_path):
@@ -416,10 +555,11 @@ def test_a_file_cut_anywhere_is_whole_or_refused(root, tmp_path_factory, data):
 
 def test_infinite_log_probabilities_stay(root, tmp_path):
     folder = runs.copy(root / "plain", tmp_path / "run")
-    path = runs.samples_of(folder)
-    sample = json.loads(path.read_text())
-    sample["filtered_resps"][0] = sample["filtered_resps"][1] = ["-inf", "False"]
-    path.write_text(json.dumps(sample) + "\n")
+
+    def lose(sample):
+        sample["filtered_resps"][0] = sample["filtered_resps"][1] = ["-inf", "False"]
+
+    runs.remake(folder, lose)
     assert load(folder).table["score"][0] == -math.inf
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from rm_value_tasks import figures
 from rm_value_tasks.analyses.durability.analysis import Durability
 from rm_value_tasks.errors import DataError
-from rm_value_tasks.text.markup import markdown, markdown_table
+from rm_value_tasks.text.markup import csv_text, markdown, markdown_table
 from rm_value_tasks.whole_files import write_whole
 
 __all__ = ["render", "write"]
@@ -51,7 +51,7 @@ def write(found: Durability, folder: str | Path) -> Path:
         "word_moves": found.moves,
     }
     for name, table in tables.items():
-        write_whole(folder / f"{name}.csv", table.to_csv(index=False).encode())
+        write_whole(folder / f"{name}.csv", csv_text(table).encode())
     summary = folder / "durability.md"
     write_whole(summary, render(found).encode())
     return summary

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pandas as pd
 
 from rm_value_tasks.analyses.tracing.tables import Trace
-from rm_value_tasks.text.markup import markdown_table
+from rm_value_tasks.text.markup import markdown, markdown_table
 
 __all__ = ["render"]
 
@@ -45,12 +45,13 @@ def render(trace: Trace, words: pd.DataFrame | None = None) -> str:
         parts += [title, _table(*_correlations(contrasts))]
     if words is not None:
         parts.append(_words(words))
-    parts += [f"Note: {note}." for note in design.notes]
+    parts += [f"Note: {markdown(note)}." for note in design.notes]
     return "\n\n".join([*parts, _HOW]) + "\n"
 
 
 def _table(head: Sequence[str], texts: int, rows: Iterable[Sequence[str]]) -> str:
-    return markdown_table(head, rows, "l" * texts + "r" * (len(head) - texts))
+    rows = ([*map(markdown, row[:texts]), *row[texts:]] for row in rows)
+    return markdown_table([*map(markdown, head)], rows, "l" * texts + "r" * (len(head) - texts))
 
 
 def _leans(leans: pd.DataFrame) -> tuple[list[str], int, list[list[str]]]:
@@ -100,7 +101,7 @@ def _numbers(value: float, low: float, high: float, sign: str, places: int) -> l
 def _reasons(shares: pd.DataFrame) -> Iterator[str]:
     several = shares["metric"].nunique() > 1
     for row in shares.to_dict("records"):
-        name = f"{row['first']} - {row['second']}, {row['before']} to {row['after']}"
+        name = markdown(f"{row['first']} - {row['second']}, {row['before']} to {row['after']}")
         name += f", {row['metric']}" if several else ""
         if row["reason"]:
             yield f"Undefined ({name}): {row['reason']}."
@@ -131,5 +132,5 @@ def _words(words: pd.DataFrame) -> str:
     for row in words.to_dict("records"):
         numbers = _numbers(row["difference"], row["low"], row["high"], "+", 3)
         rows.append([row["first"], row["second"], row["families"], *numbers])
-    title = f"## {first} against {second}: mean over {count} positive prompts"
+    title = f"## {markdown(first)} against {markdown(second)}: mean over {count} positive prompts"
     return f"{title}\n\n{_table(head, 3, rows)}"

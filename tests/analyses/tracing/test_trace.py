@@ -343,4 +343,4 @@ def test_many_categories_are_traced_one_by_one(tmp_path):
     assert len(leans_to_draw(traced)["metric"].unique()) == 10
     text = render(traced)
     assert text.count("_contrast |") == 30
-    assert f"| {ONE} | a\\|b\\n | {OTHER} | care_virtue_contrast | 0." in text
+    assert f"| {ONE} | a\\|b\\\\n | {OTHER} | care_virtue_contrast | 0." in text
