@@ -33,7 +33,7 @@ def evaluate(folder: Path, model: str, arguments: dict[str, Any], tasks: list[st
     from rm_value_tasks import task_config_dir
 
     tracker = EvaluationTracker(output_path=str(folder))
-    limit = metadata.pop("limit", None)
+    limit, chat = metadata.pop("limit", None), metadata.pop("chat", False)
     results = lm_eval.simple_evaluate(
         model=model,
         model_args=arguments,
@@ -48,6 +48,7 @@ def evaluate(folder: Path, model: str, arguments: dict[str, Any], tasks: list[st
         ),
         evaluation_tracker=tracker,
         limit=limit,
+        apply_chat_template=chat,
         device="cpu",
     )
     samples = results.pop("samples")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -43,41 +46,103 @@ def read_scores(path: str | Path) -> dict[tuple[str, str], float]:
             should be, or gives a pair two different scores.
     """
     table = _read_table(Path(path))
+    ids = [name for name in table.columns if name in _TEXTS]
     if set(table.columns) >= _LONG:
         rows = table[["prompt", "response", "score"]]
-    elif "response" in table.columns and (ids := [c for c in table.columns if c in _TEXTS]):
+    elif "response" in table.columns and ids and "score" in table.columns:
+        raise DataError(
+            f"{path} has a column score beside columns of prompts ({ids[0]}, ...), so which is "
+            "meant is not known; leave one of them out."
+        )
+    elif "response" in table.columns and ids:
         rows = table.melt("response", ids, var_name="prompt", value_name="score")
     else:
         raise DataError(
             f"{path} has the columns {', '.join(map(str, table.columns[:6]))}; needed are "
             "prompt, response and score, or response and one column for each prompt id."
         )
-    numbers = pd.to_numeric(rows["score"].replace("", None), errors="coerce")
-    wrong = numbers.isna() & rows["score"].notna() & (rows["score"].astype(str).str.strip() != "")
-    wrong &= rows["score"].astype(str).str.lower() != "nan"
-    if wrong.any():
-        first = rows[wrong].iloc[0]
-        raise DataError(
-            f"{path} has {first['score']!r} where the score of {first['response']!r} for "
-            f"{first['prompt']!r} should be a number."
-        )
-    return _unique(path, rows.assign(score=numbers.astype(float))[numbers.notna()])
+    numbers = [_number(value) for value in rows["score"].tolist()]
+    for place, number in enumerate(numbers):
+        if number is None:
+            wrong = rows.iloc[place]
+            raise DataError(
+                f"{path} has {wrong['score']!r} where the score of {wrong['response']!r} for "
+                f"{wrong['prompt']!r} should be a number."
+            )
+    rows = rows.assign(score=np.array(numbers, dtype=np.float64))
+    return _unique(path, rows[rows["score"].notna()])
+
+
+def _number(value: Any) -> float | None:
+    """Return a score; NaN for an empty cell, None for what is no number.
+
+    Truth values, dates and durations are numbers to pandas, and no scores.
+    """
+    if value is None or value is pd.NA or value is pd.NaT:
+        return math.nan
+    if isinstance(value, str):
+        value = value.strip() or "nan"
+    elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    try:
+        return float(value)
+    except (OverflowError, ValueError):
+        return None
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    readers = {
-        ".csv": lambda: pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig"),
-        ".parquet": lambda: pd.read_parquet(path),
-        ".jsonl": lambda: pd.read_json(path, lines=True, dtype=False),
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": _read_csv,
+        ".parquet": pd.read_parquet,
+        ".jsonl": _read_jsonl,
     }
     if path.suffix not in readers:
         raise DataError(f"{path} is none of {', '.join(readers)}; convert it to one of them.")
     try:
-        return readers[path.suffix]()
+        table = readers[path.suffix](path).astype(object)  # here, as Arrow decodes text late
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; give path=FILE of the scores.") from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}.") from error
+    except DataError:
+        raise
+    except Exception as error:  # what a damaged file raises depends on where it is damaged
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {reason}.") from error
+    _refuse_repeated(path, table.columns)
+    return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    options: Any = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+    header = pd.read_csv(path, header=None, nrows=1, **options)  # else "a" twice is "a", "a.1"
+    _refuse_repeated(path, header.iloc[0] if len(header) else ())
+    return pd.read_csv(path, **options)
+
+
+def _refuse_repeated(path: Path, names: Iterable[Any]) -> None:
+    seen = set()
+    for name in names:
+        if name in seen:
+            raise DataError(f"{path} has the column {str(name)!r} twice; keep one.")
+        seen.add(name)
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    """Read objects, one a line; unlike pandas, each float is the one that is written there."""
+    rows = []
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            row = json.loads(line, object_pairs_hook=lambda pairs: _object(path, pairs))
+            if not isinstance(row, dict):
+                raise DataError(f"{path} has {line.strip()[:40]!r} in line {number}, no object.")
+            rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _object(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _refuse_repeated(path, [name for name, _ in pairs])
+    return dict(pairs)
 
 
 def _unique(path: str | Path, rows: pd.DataFrame) -> dict[tuple[str, str], float]:

@@ -95,7 +95,7 @@ def is_token_table(path: str | Path) -> bool:
             names = pq.read_schema(path).names
             return set(names) >= _LONG or set(names) >= set(TOKEN_COLUMNS)
         return path.suffix == ".csv" and set(_header(path)[0]) >= set(TOKEN_COLUMNS)
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, csv.Error, pa.ArrowException):
         return False
 
 
@@ -121,7 +121,9 @@ def read(path: str | Path, prompts: Sequence[str] | None = None) -> LogProbabili
         found = readers[path.suffix](path, prompts)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; give a table of log-probabilities.") from None
-    except (OSError, ValueError, pd.errors.ParserWarning, pa.ArrowException) as error:
+    except (
+        OSError, ValueError, RecursionError, csv.Error, pd.errors.ParserWarning, pa.ArrowException,
+    ) as error:  # fmt: skip
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{path} cannot be read as {path.suffix[1:]} ({reason}).") from error
     _check(path, found)
@@ -132,6 +134,8 @@ def _read_csv(path: Path, wanted: Sequence[str] | None) -> LogProbabilities:
     header, windows = _header(path)
     if repeated := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
         raise DataError(f"{path} has the column {repeated[0]!r} twice; keep one.")
+    if "" in header:
+        raise DataError(f"{path} has a column without a name; name it, or leave it out.")
     columns = _columns(path, header, wanted)
     # A lone carriage return is a token, which some writers do not quote.
     ending = None if windows else "\n"
@@ -192,7 +196,8 @@ def _by_prompt(
     tokens: list[pd.DataFrame] = []
     parts: dict[str, list[pd.Series]] = {}
     texts: dict[str, str] = {}
-    with pq.ParquetFile(path, read_dictionary=["prompt_id", "prompt"]) as file:
+    options = {"read_dictionary": ["prompt_id", "prompt"], "page_checksum_verification": True}
+    with pq.ParquetFile(path, **options) as file:
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, ["prompt_id", "prompt", "token_id", "score"])
             frame = rows.to_pandas().astype({"score": float})
@@ -256,6 +261,9 @@ def _check(path: Path, found: LogProbabilities) -> None:
     if table["token_id"].duplicated().any():
         twice = table["token_id"][table["token_id"].duplicated()].iloc[0]
         raise DataError(f"{path} has the token_id {twice} twice; keep one row for each token.")
+    for name in TOKEN_COLUMNS[1:]:
+        if not all(isinstance(text, str) for text in table[name]):
+            raise DataError(f"{path} has a {name} that is no text (bytes, perhaps); decode it.")
     for prompt in found.prompts:
         _check_column(path, prompt, table)
 

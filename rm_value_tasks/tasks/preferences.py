@@ -19,6 +19,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.registry import get_aggregation
 
 from rm_value_tasks.errors import DataError
+from rm_value_tasks.tasks.preference_rows import PreferenceRow, read_row
 from rm_value_tasks.tasks.prompt_groups import PromptGroupTask
 
 __all__ = [
@@ -58,7 +59,7 @@ def documents(*, form: str, source: str = "embedded", **metadata: Any) -> dict[s
     Raises:
         DataError: if the source cannot be read, or a row has not the columns or counts needed.
     """
-    rows = [row for row in _rows(form, str(source)) if _belongs(row, form)]
+    rows = [row for row in map(read_row, _rows(form, str(source))) if _belongs(row, form)]
     cells = _linked(rows) if form == "ties" else [(row,) for row in rows]
     if not cells:
         raise DataError(f"source {source!r} holds no row for the {form} task.")
@@ -78,28 +79,31 @@ def _rows(form: str, source: str) -> Iterable[dict[str, Any]]:
             ) from error
     file = EMBEDDED / f"{form}.jsonl" if source == "embedded" else Path(source)
     try:
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
-    except (OSError, ValueError) as error:
+        # JSON may hold other line ends (U+2028 and the like), which splitlines would cut at.
+        lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+        rows = [json.loads(line) for line in lines]
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"source {source!r} cannot be read as JSONL ({error}); give 'embedded', 'hub' or a "
             "JSONL file with the columns prompt, chosen, rejected, subset and id."
         ) from error
+    if strangers := [row for row in rows if not isinstance(row, dict)]:
+        raise DataError(f"source {source!r} has {str(strangers[0])[:40]!r} in a line, no object.")
+    return rows
 
 
-def _belongs(row: Mapping[str, Any], form: str) -> bool:
+def _belongs(row: PreferenceRow, form: str) -> bool:
     """Whether a row is of the form's task: RewardBench 2 keeps ties in the same file."""
-    if missing := {"id", "subset", "prompt", "chosen", "rejected"} - set(row):
-        raise DataError(f"a row of the source has no column {min(missing)!r}: {sorted(row)}.")
-    return form == "pairs" or (row["subset"].lower() == "ties") == (form == "ties")
+    return form == "pairs" or (row.subset.lower() == "ties") == (form == "ties")
 
 
-def _linked(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], ...]]:
+def _linked(rows: Iterable[PreferenceRow]) -> list[tuple[PreferenceRow, ...]]:
     """Join ``ref:N`` with ``tied:N``; ids are unique in the public data."""
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    found: dict[str, dict[str, PreferenceRow]] = {}
     for row in rows:
-        kind, _, number = str(row["id"]).partition(":")
+        kind, _, number = row.id.partition(":")
         if kind in found.setdefault(number, {}):
-            raise DataError(f"the source has the id {row['id']!r} twice.")
+            raise DataError(f"the source has the id {row.id!r} twice.")
         found[number][kind] = row
     for number, pair in found.items():
         if set(pair) != {"ref", "tied"}:
@@ -110,31 +114,27 @@ def _linked(rows: Iterable[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], 
     return [(pair["ref"], pair["tied"]) for pair in found.values()]
 
 
-def _document(cell: Sequence[Mapping[str, Any]], form: str) -> dict[str, Any]:
-    answers = [_texts(row["chosen"]) + _texts(row["rejected"]) for row in cell]
-    correct = [len(_texts(row["chosen"])) for row in cell]
+def _document(cell: Sequence[PreferenceRow], form: str) -> dict[str, Any]:
     # A single good answer in a ``tied`` prompt would leave no spread to compare with.
     least = (1, 2) if form == "ties" else (1,)
-    for row, texts, number, needed in zip(cell, answers, correct, least, strict=True):
-        if number < needed or len(texts) == number:
+    for row, needed in zip(cell, least, strict=True):
+        if len(row.chosen) < needed or not row.rejected:
             raise DataError(
-                f"row {row['id']!r} of the source has {number} chosen and {len(texts) - number} "
-                f"rejected answers; needed are {needed} or more chosen and 1 or more rejected."
+                f"row {row.id!r} of the source has {len(row.chosen)} chosen and "
+                f"{len(row.rejected)} rejected answers; needed are {needed} or more chosen and 1 "
+                "or more rejected."
             )
-        if form != "ties" and number > 1:
-            raise DataError(f"row {row['id']!r} has {number} chosen answers; one is needed.")
+        if form != "ties" and len(row.chosen) > 1:
+            raise DataError(f"row {row.id!r} has {len(row.chosen)} chosen answers; one is needed.")
     return {
-        "id": "/".join(str(row["id"]) for row in cell),
-        "subset": cell[0]["subset"],
-        "prompt": cell[0]["prompt"],
-        "prompts": [row["prompt"] for row in cell],
-        "answers": answers,
-        "num_correct": correct,
+        "id": "/".join(row.id for row in cell),
+        "subset": cell[0].subset,
+        "prompt": cell[0].prompt,
+        "prompts": [row.prompt for row in cell],
+        "turns": [[] if len(row.turns) == 1 else list(row.turns) for row in cell],
+        "answers": [[*row.chosen, *row.rejected] for row in cell],
+        "num_correct": [len(row.chosen) for row in cell],
     }
-
-
-def _texts(value: str | Sequence[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
 
 
 def _scores(doc: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> list[np.ndarray]:
@@ -250,7 +250,12 @@ class PreferenceTask(PromptGroupTask):
 
     def one_by_one(self, doc: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return one document for each prompt."""
-        return [{**doc, "prompt": prompt} for prompt in doc["prompts"]]
+        places = zip(doc["prompts"], doc["turns"], strict=True)
+        return [{**doc, "prompt": prompt, "turns": turns} for prompt, turns in places]
+
+    def turns_of(self, doc: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return the turns of a prompt that has several."""
+        return [dict(turn) for turn in doc["turns"]]
 
     def construct_requests(
         self, doc: dict[str, Any], ctx: list[str], **kwargs: Any

@@ -9,6 +9,8 @@ from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
+from rm_value_tasks.errors import DataError
+
 __all__ = ["PromptGroupTask"]
 
 
@@ -39,7 +41,23 @@ class PromptGroupTask(ConfigurableTask):
 
     def fewshot_context(self, doc: dict[str, Any], *args: Any, **kwargs: Any) -> list[str]:
         """Return one rendered context for each of the document's prompts."""
-        return [
-            super(PromptGroupTask, self).fewshot_context(one, *args, **kwargs)
-            for one in self.one_by_one(doc)
-        ]
+        return [self._context(one, *args, **kwargs) for one in self.one_by_one(doc)]
+
+    def turns_of(self, doc: Mapping[str, Any]) -> list[dict[str, str]]:
+        """Return the turns of a prompt that is a conversation; none for a single question."""
+        return []
+
+    def _context(self, doc: dict[str, Any], *args: Any, **kwargs: Any) -> str:
+        if turns := self.turns_of(doc):
+            template = kwargs.get("chat_template")
+            if not kwargs.get("apply_chat_template") or template is None:
+                raise DataError(
+                    f"the prompt {str(doc.get('id'))!r} has {len(turns)} turns, which only a chat "
+                    "template can write; run with --apply_chat_template."
+                )
+
+            def with_turns(history: list[dict[str, str]], **options: Any) -> Any:
+                return template([*history[:-1], *turns], **options)  # the last is all as one text
+
+            kwargs["chat_template"] = with_turns
+        return super().fewshot_context(doc, *args, **kwargs)

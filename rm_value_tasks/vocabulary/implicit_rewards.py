@@ -112,7 +112,7 @@ def _rows(
     path: Path, policy: LogProbabilities, reference: LogProbabilities, prompt: str
 ) -> tuple[pa.Table, list[str]]:
     """Return what each row is, from the policy's file, and what has no row."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         tokens = file.read_row_group(0).drop_columns(["prompt_id", "prompt", "score"])
     if _same_vocabulary(policy, reference):
         return tokens, []

@@ -2,28 +2,36 @@
 
 ``run.json`` pins what the scores depend on. Each chunk (one prompt, one range of tokens)
 is a file that appears complete or not at all, so whatever is missing is what remains to
-be done. When all chunks are there they are merged into one Parquet file and removed.
+be done, and so does a chunk that has changed on the disk since. When all are there they are
+merged into one Parquet file and removed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.whole_files import whole
 
 __all__ = ["Chunk", "ScoreStore", "whole"]
+
+
+_DIGEST = hashlib.sha256().digest_size
+"""Bytes behind a chunk's own that say whether they are as they were written."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +125,30 @@ class ScoreStore:
         """Return the chunks that are still to be scored."""
         if self.complete:
             return []
-        there = {path.name for path in self._parts.glob("*.npy")}
-        return [chunk for chunk in self.chunks if chunk.name not in there]
+        return [chunk for chunk in self.chunks if self._saved(chunk) is None]
 
     def save(self, chunk: Chunk, scores: Sequence[float]) -> None:
         """Write one chunk's scores; a kill leaves the whole file or none."""
         values = np.asarray(scores, dtype=np.float32)
         if len(values) != chunk.stop - chunk.start:
             raise ValueError(f"{chunk} needs {chunk.stop - chunk.start} scores, got {len(values)}")
-        with whole(self._parts / chunk.name) as temporary, temporary.open("wb") as file:
-            np.save(file, values)
+        buffer = BytesIO()
+        np.save(buffer, values)
+        data = buffer.getvalue()
+        with whole(self._parts / chunk.name) as temporary:
+            temporary.write_bytes(data + hashlib.sha256(data).digest())
+
+    def _saved(self, chunk: Chunk) -> NDArray[np.float32] | None:
+        """Return a chunk's scores; None if they are not there or not as they were written."""
+        try:
+            found = (self._parts / chunk.name).read_bytes()
+        except OSError:
+            return None
+        data, digest = found[:-_DIGEST], found[-_DIGEST:]
+        if hashlib.sha256(data).digest() != digest:
+            return None
+        scores: NDArray[np.float32] = np.load(BytesIO(data))
+        return scores if scores.shape == (chunk.stop - chunk.start,) else None
 
     def merge(self, columns: pa.Table, prompts: Mapping[str, str]) -> None:
         """Write ``tokens.parquet``, a row group for each prompt.
@@ -153,14 +175,29 @@ class ScoreStore:
             left.unlink(missing_ok=True)
 
     def read(self, prompt: int) -> pa.Table:
-        """Return one prompt's rows of the merged file."""
-        with pq.ParquetFile(self.merged) as file:
-            return file.read_row_group(prompt)
+        """Return one prompt's rows of the merged file.
+
+        Raises:
+            DataError: if it is damaged.
+        """
+        try:
+            with pq.ParquetFile(self.merged, page_checksum_verification=True) as file:
+                return file.read_row_group(prompt)
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: object) -> DataError:
+        reason = str(error).strip().partition("\n")[0]
+        return DataError(
+            f"{self.merged} is damaged ({reason}); remove it and run the same command again."
+        )
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._manifest.exists():
             self._compare(self._read_manifest())
+            if self.complete:
+                self._check_merged()
         elif self.complete:
             raise DataError(
                 f"{self._folder} holds a {self.merged.name} without its {self._manifest.name}, so "
@@ -173,10 +210,18 @@ class ScoreStore:
         if not self.complete:
             self._parts.mkdir(exist_ok=True)
 
+    def _check_merged(self) -> None:
+        try:
+            groups = pq.read_metadata(self.merged).num_row_groups
+        except (OSError, pa.ArrowException) as error:
+            raise self._damaged(error) from error
+        if groups < self._prompts:
+            raise self._damaged(f"it has {groups} of {self._prompts} prompts")
+
     def _read_manifest(self) -> Any:
         try:
             return json.loads(self._manifest.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{self._manifest} is not the JSON that a run writes ({error}); choose another "
                 "folder with -o."
@@ -202,13 +247,18 @@ class ScoreStore:
             metadata={"rm_value_tasks": json.dumps(self._settings, ensure_ascii=False)},
         )
         rows = columns.num_rows
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
             for number, (name, text) in enumerate(prompts.items()):
                 parts = [chunk for chunk in self.chunks if chunk.prompt == number]
-                scores = np.concatenate([np.load(self._parts / part.name) for part in parts])
+                scores = np.concatenate([self._needed(part) for part in parts])
                 arrays = [pa.array([name] * rows), pa.array([text] * rows), pa.array(scores)]
                 table = pa.table([*columns.columns, *arrays], schema=schema)
                 writer.write_table(table, row_group_size=max(1, rows))
+
+    def _needed(self, chunk: Chunk) -> NDArray[np.float32]:
+        if (scores := self._saved(chunk)) is None:
+            raise DataError(f"{self._parts / chunk.name} went missing; run the same command again.")
+        return scores
 
 
 def _differences(there: Any, now: Any, where: str = "") -> Iterator[str]:

@@ -1,8 +1,10 @@
+import contextlib
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lm_eval.api.instance import Instance
 
@@ -72,6 +74,20 @@ def test_a_file_gives_back_what_was_written(tmp_path_factory, scores):
         ("scores.csv", "response,best_ever_one\nlove,1\nlove,2\n", "two scores, 1.0 and 2.0"),
         ("scores.parquet", "not parquet", "cannot be read as parquet"),
         ("scores.jsonl", '{"prompt": ', "cannot be read as jsonl"),
+        ("scores.csv", "response,best_ever_one,best_ever_one\nlove,1,2\n", "'best_ever_one' twice"),
+        ("scores.csv", "prompt,response,score,score\nx,love,1,2\n", "'score' twice"),
+        ("scores.csv", "response,best_ever_one,score\nlove,1,2\n", "a column score beside"),
+        ("scores.csv", "response,best_ever_one\nlove,true\n", "'true' where the score"),
+        ("scores.jsonl", '{"prompt": "x", "response": "a", "score": true}', "True where the score"),
+        (
+            "scores.jsonl",
+            '{"prompt": "x", "response": "a", "score": 1, "score": 2}',
+            "'score' twice",
+        ),
+        ("scores.jsonl", '{"prompt": "x", "response": "a", "score": [1]}', "should be a number"),
+        ("scores.jsonl", '{"prompt": "x", "response": "a", "score": 1}\n0\n', "'0' in line 2"),
+        ("scores.jsonl", f'{{"prompt": "x", "response": "a", "score": 1{"0" * 400}}}', "a number"),
+        ("scores.jsonl", "[" * 100_000, "cannot be read as jsonl"),
     ],
 )
 def test_bad_files_are_named(tmp_path, name, content, message):
@@ -80,6 +96,57 @@ def test_bad_files_are_named(tmp_path, name, content, message):
         path.write_text(content)
     with pytest.raises(DataError, match=message):
         read_scores(path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_every_float_is_the_one_that_was_written(tmp_path, ending):
+    drawn = np.random.default_rng(0).normal(size=5000).tolist()
+    rows = [{"prompt": "x", "response": str(i), "score": s} for i, s in enumerate(drawn)]
+    found = read_scores(write(tmp_path / f"scores.{ending}", rows))
+    assert [found["x", str(i)] for i in range(len(drawn))] == drawn
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [pd.Timestamp("2026-01-01"), pd.Timestamp("2026-01-02")],
+        [pd.Timedelta(days=1), pd.Timedelta(days=2)],
+        [True, False],
+        [b"1", b"2"],
+    ],
+    ids=["dates", "durations", "truth values", "bytes"],
+)
+def test_what_pandas_takes_for_numbers_is_none(tmp_path, scores):
+    rows = {"prompt": ["x", "x"], "response": ["a", "b"], "score": scores}
+    pd.DataFrame(rows).to_parquet(tmp_path / "scores.parquet")
+    with pytest.raises(DataError, match="where the score of 'a' for 'x' should be a number"):
+        read_scores(tmp_path / "scores.parquet")
+
+
+def test_a_line_of_json_may_hold_other_line_ends(tmp_path):
+    row = {"prompt": "x\u2028y", "response": "a\u0085\u2029b", "score": 1.5}
+    (tmp_path / "scores.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    assert read_scores(tmp_path / "scores.jsonl") == {("x\u2028y", "a\u0085\u2029b"): 1.5}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from(["csv", "jsonl", "parquet"]),
+    st.binary(max_size=60)
+    | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass"))
+    | st.text('{}[],:"0123.eE-truefalsn \n\r\tprompt,response,score', max_size=80).map(str.encode),
+    st.integers(0, 400),
+)
+def test_no_bytes_make_a_traceback(tmp_path_factory, ending, content, place):
+    """Random bytes, and a sound file with random bytes put into it."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    rows = [{"prompt": "x", "response": str(i), "score": i / 3} for i in range(3)]
+    sound = write(folder / f"sound.{ending}", rows).read_bytes()
+    for data in (content, sound[:place] + content + sound[place + len(content) :]):
+        path = folder / f"scores.{ending}"
+        path.write_bytes(data)
+        with contextlib.suppress(DataError):
+            assert all(isinstance(score, float) for score in read_scores(path).values())
 
 
 def request(context, continuation, index=0):

@@ -1,16 +1,17 @@
 """Tables of log-probabilities in the authors' form, written by hand; and what is refused."""
 
+import contextlib
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.prompts import by_id
-from rm_value_tasks.scores.log_probability_tables import read
+from rm_value_tasks.scores.log_probability_tables import is_token_table, read
 
 HEADER = "token_id,token_name,token_decoded,best_ever_one,worst_ever_one\n"
 ROWS = """0,<bos>,<bos>,-20.5,-21.5
@@ -95,6 +96,8 @@ def test_sums_over_tokens_of_one_text_are_naive_sums(tmp_path_factory, tokens):
         (HEADER + "0,a,a,-1,-1\n0,b,b,-1,-1\n", "token_id 0 twice"),
         (HEADER + "x,a,a,-1,-1\n", "token_id that is no whole number"),
         (HEADER + "0,a,a,-1,-1,-1\n", "cannot be read as csv"),
+        (HEADER.replace("\n", ",\n") + "0,a,a,-1,-1,-1\n", "a column without a name"),
+        ((HEADER + "0,a,a,-1,-1\n").replace("\n", "\r"), "cannot be read as csv|has no rows"),
         (HEADER + "0,a,a,-1,-1\n1,b,b,-1,-1,-1\n", "cannot be read as csv"),
         (HEADER + '0,a,a,-1,-1\n1,"b,b,-1,-1,-1\n', "cannot be read as csv"),
     ],
@@ -104,6 +107,30 @@ def test_what_cannot_be_log_probabilities_is_refused(tmp_path, text, message):
         read(write(tmp_path, text))
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+def test_tokens_that_are_bytes_are_refused(tmp_path):
+    table = read(write(tmp_path, HEADER + "0,a,a,-1,-1\n")).table
+    table["token_decoded"] = [b"a"]
+    table.to_parquet(tmp_path / "bytes.parquet")
+    with pytest.raises(DataError, match="token_decoded that is no text"):
+        read(tmp_path / "bytes.parquet")
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(["csv", "parquet"]), st.binary(min_size=1, max_size=30), st.integers(0, 500))
+def test_no_bytes_make_a_traceback(tmp_path_factory, ending, content, place):
+    folder = tmp_path_factory.mktemp("fuzz")
+    sound = write(folder, HEADER + "0,a,a,-1,-1\n1,b,b,-2,-2\n")
+    if ending == "parquet":
+        read(sound).table.to_parquet(folder / "sound.parquet")
+        sound = folder / "sound.parquet"
+    data = sound.read_bytes()
+    path = folder / f"spoilt.{ending}"
+    path.write_bytes(data[:place] + content + data[place + len(content) :])
+    is_token_table(path)
+    with contextlib.suppress(DataError):
+        read(path)
 
 
 def test_other_files_and_prompts_are_refused(tmp_path):

@@ -349,6 +349,54 @@ def test_other_settings_are_refused(checkpoint, tmp_path, change, named):
         scored(checkpoint("llama"), tmp_path, **change)
 
 
+@pytest.mark.parametrize("damage", ["bit", "cut", "empty", "foreign"])
+def test_a_chunk_that_changed_on_the_disk_is_scored_again(checkpoint, tmp_path, damage):
+    expected = frame(scored(checkpoint("llama"), tmp_path / "whole"))
+    run = scored(checkpoint("llama"), tmp_path / "out")
+    run.store.merged.unlink()
+    store = ScoreStore(
+        tmp_path / "out", {k: v for k, v in run.store._settings.items() if k != "chunk_size"},
+        prompts=1, tokens=len(expected), chunk_size=128,
+    )  # fmt: skip
+    for chunk in store.chunks:
+        store.save(chunk, expected["score"][chunk.start : chunk.stop].tolist())
+    path = store._parts / store.chunks[1].name
+    data = bytearray(path.read_bytes())
+    if damage == "bit":
+        data[200] ^= 1
+    path.write_bytes({"bit": data, "cut": data[:150], "empty": b"", "foreign": b"x" * 99}[damage])
+    assert store.missing() == [store.chunks[1]]
+    again = frame(scored(checkpoint("llama"), tmp_path / "out"))
+    pd.testing.assert_frame_equal(again, expected)
+
+
+@pytest.mark.parametrize("name", ["tokens.parquet", "run.json"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "deep", "bits"])
+def test_a_damaged_run_is_named(checkpoint, tmp_path, name, damage):
+    run = scored(checkpoint("llama"), tmp_path)
+    path = tmp_path / name
+    data = path.read_bytes()
+    if damage == "bits":
+        if name == "run.json":
+            return
+        place = data.index(b"PAR1") + 200
+        data = (
+            data[:place]
+            + bytes(byte ^ 255 for byte in data[place : place + 40])
+            + data[place + 40 :]
+        )
+    spoilt = {"cut": data[: len(data) // 2], "empty": b"", "deep": b"[" * 100_000, "bits": data}
+    path.write_bytes(spoilt[damage])
+
+    def look():
+        list(report(scored(checkpoint("llama"), tmp_path), 3))
+        extremes(run, 0, 400)
+
+    with pytest.raises(DataError, match=name.replace(".", r"\.")) as told:
+        look()
+    assert "\n" not in str(told.value)
+
+
 def test_prompts_in_another_order_are_refused(checkpoint, tmp_path):
     scored(checkpoint("llama"), tmp_path, {"a": "One?", "b": "Two?"})
     with pytest.raises(DataError, match=r"prompts\.1\.id: 'a' there, 'b' now"):
