@@ -10,6 +10,7 @@ It stands in for those programs, which need gigabytes and a GPU: their engines a
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import threading
 import time
@@ -56,6 +57,7 @@ class RewardServer(ThreadingHTTPServer):
         lists_models: bool = True,
         slow: float = 2.0,
         retry_after: str = "0",
+        echo: str = "",
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.model = _load(folder)
@@ -63,7 +65,7 @@ class RewardServer(ThreadingHTTPServer):
         self.fault, self.activated, self.key = fault, activated, key
         self.max_model_len, self.lists_models, self.slow = max_model_len, lists_models, slow
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.retry_after = retry_after
+        self.retry_after, self.echo = retry_after, echo
         self.times: list[float] = []
         self.posts: list[dict[str, Any]] = []
         self.paths: list[str] = []
@@ -129,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             "id": server.name,
             "object": "model",
             "owned_by": server.program,
-            "root": server.name,
+            "root": server.echo or server.name,
             "max_model_len": server.max_model_len,
         }
         answers = {
@@ -175,6 +177,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif fault == "html":
             self.send(200, b"<html>hello</html>")
+        elif fault == "deep":
+            self.send(200, b"[" * 200_000)
+        elif fault == "endless":
+            self.send(200, b" " * (65 << 20))
+        elif fault == "gzip":  # cut within its compressed bytes
+            self.send(200, gzip.compress(b"[]" * 999)[:-9], Content_Encoding="gzip")
         else:
             if fault == "slow":
                 time.sleep(self.server.slow)
@@ -216,6 +224,8 @@ class _Handler(BaseHTTPRequestHandler):
             items.reverse()
         elif fault == "fewer":
             items.pop()
+        elif fault == "model":
+            content["model"] = "another"
         elif fault == "twice":
             items[-1] = items[0]
         elif fault == "same":

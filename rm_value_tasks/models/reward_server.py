@@ -227,6 +227,11 @@ def _key(name: str | None) -> str | None:
     key = os.environ.get(name or API_KEY, "").strip() or None
     if name and not key:
         raise ModelError(f"api_key_env={name!r} names an environment variable that is not set.")
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise ModelError(
+            f"the key in the environment variable {name or API_KEY} holds a line break, a space or "
+            "another sign that no key has; set it again."
+        )
     return key
 
 

@@ -461,3 +461,43 @@ def test_waits_between_tries_grow_or_are_what_the_server_asks_for(checkpoint):
     with RewardServer(folder, fault=after_start("429"), retry_after="1") as server:
         rewards(connect(server, folder), prompts=PROMPTS[:1], answers=ANSWERS[:8])
     assert server.times[-1] - server.times[-2] >= 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("model", "rewards of the model 'another', not of"),
+        ("deep", "which is no JSON"),
+        ("endless", "over 64 MiB"),
+        ("gzip", "which is no JSON|failed 1 times"),
+    ],
+)
+def test_answers_that_no_classifier_gives_are_refused(checkpoint, fault, said):
+    folder = checkpoint("llama")
+    with RewardServer(
+        folder, fault=lambda number, payload: fault if number > 2 else None
+    ) as server:
+        model = connect(server, folder, max_retries=0)
+        with pytest.raises(ModelError, match=said) as refused:
+            rewards(model)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "a b", "k\u00e9y", "a\r\nX-Evil: 1"])
+def test_a_key_that_is_none_is_refused_before_anything_is_sent(checkpoint, monkeypatch, key):
+    monkeypatch.setenv("REWARD_SERVER_API_KEY", key)
+    with RewardServer(checkpoint("llama")) as server:
+        with pytest.raises(ModelError, match="holds a line break, a space or another sign") as told:
+            connect(server, checkpoint("llama"))
+        assert server.paths == []
+    assert key not in str(told.value)
+
+
+def test_a_key_that_the_server_sends_back_is_not_kept(checkpoint, monkeypatch):
+    key = "sk-very-secret"
+    monkeypatch.setenv("REWARD_SERVER_API_KEY", key)
+    with RewardServer(checkpoint("llama"), key=key, echo=f"/models/{key}") as server:
+        model = connect(server, checkpoint("llama"))
+        told = json.dumps([model.get_model_info(), model.cache_settings()])
+    assert key not in told
+    assert "/models/***" in told

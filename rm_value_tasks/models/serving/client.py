@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ _BUSY = {408, 425, 429}
 """Besides the 500s, what is worth another try."""
 
 _LONGEST_WAIT = 60.0
+_LONGEST_BODY = 64 << 20
+"""Bytes; 100,000 labels for each of 32 conversations take half of it."""
 _HINTS = {
     401: "; put the server's key in the environment variable REWARD_SERVER_API_KEY, or in another "
     "that api_key_env= names",
@@ -89,9 +92,9 @@ class RewardServer:
         async def once() -> Any:
             async with self._session() as session:
                 if not optional:
-                    return await self._ask(session, path, None)
+                    return self._masked(await self._ask(session, path, None))
                 try:
-                    return await self._once(session, path, None)
+                    return self._masked(await self._once(session, path, None))
                 except (_Failed, ModelError):
                     return None
 
@@ -162,11 +165,11 @@ class RewardServer:
             async with session.request(
                 method, self.root + path, json=payload, allow_redirects=False
             ) as response:
-                body, status = await response.read(), response.status
+                body, status = await self._body(response, path), response.status
                 after = response.headers.get("Retry-After", "")
         except asyncio.TimeoutError:
             raise _Failed(f"no answer within {self._timeout:g} s") from None
-        except aiohttp.ClientError as error:  # its repr would show the headers
+        except (aiohttp.ClientError, zlib.error) as error:  # its repr would show the headers
             raise _Failed(self._safe(f"{type(error).__name__}: {error}")) from None
         if status in _BUSY or status >= 500:
             reason = f"HTTP {status}: {self._said(body)}"
@@ -180,11 +183,32 @@ class RewardServer:
             )
         try:
             return json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ModelError(
                 f"{self.root}{path} answered {self._said(body)!r}, which is no JSON; is "
                 "there another server at this address?"
             ) from None
+
+    async def _body(self, response: aiohttp.ClientResponse, path: str) -> bytes:
+        parts, size = [], 0
+        async for part in response.content.iter_chunked(1 << 16):
+            parts.append(part)
+            if (size := size + len(part)) > _LONGEST_BODY:
+                raise ModelError(
+                    f"{self.root}{path} answered with over {_LONGEST_BODY >> 20} MiB, which no "
+                    "classifier's answer takes; is there another server at this address?"
+                )
+        return b"".join(parts)
+
+    def _masked(self, found: Any) -> Any:
+        """Return an answer without the key, which a server may send back, in any of its texts."""
+        if isinstance(found, str):
+            return self._safe(found)
+        if isinstance(found, list):
+            return [self._masked(item) for item in found]
+        if isinstance(found, dict):
+            return {self._safe(key): self._masked(item) for key, item in found.items()}
+        return found
 
     def _said(self, body: bytes) -> str:
         """Return what an error's body says; masked before it is cut, or half a key would stay."""
@@ -201,7 +225,7 @@ def _message(body: bytes) -> str:
         found: Any = json.loads(body)
         for key in ("error", "message", "detail"):
             found = found.get(key, found) if isinstance(found, dict) else found
-    except ValueError:
+    except (ValueError, RecursionError):
         found = body.decode("utf-8", "replace")
     return " ".join(str(found).split()).rstrip(".")
 

@@ -69,6 +69,9 @@ class _VLLM:
     def rows(self, answer: Any, batch: Sequence[Sequence[int]]) -> list[Row]:
         if not isinstance(answer, dict):
             raise BadAnswer(f"{_shown(answer)} where an object with 'data' belongs")
+        by = answer.get("model")
+        if self._model is not None and isinstance(by, str) and by != self._model:
+            raise BadAnswer(f"rewards of the model {_shown(by)}, not of {_shown(self._model)}")
         items = _items(answer.get("data"), len(batch))
         rows: dict[int, Row] = {}
         for item in items:
