@@ -1,4 +1,4 @@
-"""``doctor``: what ``--model reward`` would do with a model, before its weights are loaded."""
+"""``doctor``: what a ``--model`` would do with a model, before its weights are loaded."""
 
 from __future__ import annotations
 
@@ -13,14 +13,24 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
+_OTHERS = ("hf", "hf-shared-prefix", "implicit-reward", "generative-judge", "reward-server")
+
 
 @click.command()
 @click.argument("model")
 @click.option(
+    "--model",
+    "kind",
+    default="reward",
+    show_default=True,
+    type=click.Choice(["reward", *_OTHERS]),
+    help="lm_eval's --model.",
+)
+@click.option(
     "--model-args",
     default="",
     metavar="NAME=VALUE[,...]",
-    help="Any arguments of --model reward: readout, label, weights, chat_template, ...",
+    help="Any of its arguments: readout, label, weights, chat_template, reference, ...",
 )
 @click.option("--readout", help="Short for --model-args readout=...")
 @click.option(
@@ -28,8 +38,10 @@ __all__ = ["doctor"]
     is_flag=True,
     help="Let the config's and tokenizer's own code run, once you have read it.",
 )
-def doctor(model: str, model_args: str, readout: str | None, trust_remote_code: bool) -> None:
-    """Say how --model reward would read MODEL (a folder or a hub id), loading no weights.
+def doctor(
+    model: str, kind: str, model_args: str, readout: str | None, trust_remote_code: bool
+) -> None:
+    """Say how lm_eval's --model would read MODEL (a folder or a hub id), loading no weights.
 
     Exit code 0 if it would run, 2 if it would be refused.
     """
@@ -45,26 +57,38 @@ def doctor(model: str, model_args: str, readout: str | None, trust_remote_code: 
         arguments["readout"] = readout
     if trust_remote_code:
         arguments["trust_remote_code"] = True
-    found = doctor.diagnose(model, arguments)
-    for line in _lines(found):
+    if kind == "reward":
+        diagnosis = doctor.diagnose(model, arguments)
+        rows, refusals = _rows(diagnosis), diagnosis.refusals
+    else:
+        from rm_value_tasks.models.doctors import examine
+
+        findings = examine(kind, model, arguments)
+        refusals = findings.refusals
+        rows = [*findings.rows, *(("refused", refusal) for refusal in refusals)]
+    for line in _lines(rows):
         click.echo(line)
-    if found.refusals:
+    if refusals:
         sys.exit(2)
 
 
-def _lines(found: Diagnosis) -> Iterator[str]:
+def _rows(found: Diagnosis) -> list[tuple[str, str]]:
     family = found.family
-    rows = [
+    return [
         ("model", found.model),
         ("family", f"{family.name} (found by: {family.found_by.replace('`', '')})"),
         ("readout", found.readout),
         ("template", found.template),
         ("example", repr(found.example) if found.example else ""),
         ("shared prefix", found.shared_prefix),
+        ("memory", found.memory),
         *(("note", note) for note in found.notes),
         *(("refused", refusal) for refusal in found.refusals),
         ("run", "" if found.refusals else found.command),
     ]
+
+
+def _lines(rows: list[tuple[str, str]]) -> Iterator[str]:
     encoding = sys.stdout.encoding or "ascii"
     for name, text in rows:
         if text:

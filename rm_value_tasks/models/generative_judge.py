@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -22,35 +21,22 @@ from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.answer_log_probabilities import AnswerLM
 from rm_value_tasks.models.common.arguments import kept_arguments
 from rm_value_tasks.models.common.conversation import Conversation, messages_of
+from rm_value_tasks.models.common.judge_prompts import (
+    CHOICE_PROMPT,
+    MODES,
+    RATING_PROMPT,
+    RATINGS,
+    JudgePrompt,
+)
 from rm_value_tasks.models.common.refusals import (
     refuse_non_finite,
     refuse_single_answers,
-    short,
 )
 from rm_value_tasks.models.common.reward_model import RewardsOnly
 from rm_value_tasks.scores import Reward
 
 __all__ = ["CHOICE_PROMPT", "MODES", "RATING_PROMPT", "GenerativeJudgeLM"]
 
-MODES = ("rating", "choice")
-
-RATING_PROMPT = """Rate how good the answer to the question is, on a scale from {lowest} (worst) \
-to {highest} (best). Reply with the rating alone.
-
-Question: {question}
-
-Answer: {answer}"""
-
-CHOICE_PROMPT = """Which of two answers to the question is better? Reply with A or B alone.
-
-Question: {question}
-
-Answer A: {answer_a}
-
-Answer B: {answer_b}"""
-
-_FIELDS = {"rating": ("question", "answer"), "choice": ("question", "answer_a", "answer_b")}
-_LETTERS = ("A", "B")
 _LEAST_MASS = 0.5
 """Probability of the labels together below which a judge mostly says something else."""
 
@@ -79,19 +65,14 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
         pretrained: Any,
         *,
         mode: str = "rating",
-        ratings: str | Sequence[float] = "1;2;3;4;5;6;7;8;9",
+        ratings: str | Sequence[float] = RATINGS,
         judge_prompt: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if mode not in MODES:
-            raise ModelError(f"mode={mode!r} is none of {', '.join(MODES)}.")
-        self._mode = mode
-        self._ratings = _scale(ratings)
-        self._prompt = _prompt(judge_prompt, mode)
+        self._judge = JudgePrompt(mode, ratings, judge_prompt)
         self._masses: list[float] = []
         super().__init__(pretrained, **kwargs)
         self._made_with = {"pretrained": pretrained, **kwargs}
-        self._labels = list(_LETTERS) if mode == "choice" else list(self._ratings)
         self._refuse_long_labels()
 
     def loglikelihood(
@@ -103,7 +84,7 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
             ModelError: if a document has a single answer, or with ``mode=choice`` not two.
         """
         resumed = self.cache_hook.dbdict is not None
-        if self._mode == "choice":
+        if self._judge.mode == "choice":
             if resumed:
                 raise ModelError(
                     "mode=choice judges two answers together, and lm-eval's cache keeps them "
@@ -117,13 +98,14 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
         for request, reward in zip(requests, rewards, strict=True):
             refuse_non_finite(request.args, reward)
             results.append((Reward(reward), False))
-            if self._mode == "rating":
+            if self._judge.mode == "rating":
                 self.cache_hook.add_partial("loglikelihood", request.args, results[-1])
         if self._masses and (mass := mean(self._masses)) < _LEAST_MASS:
+            labels = " ".join(self._judge.labels)
             eval_logger.warning(
-                f"The judge {self._name} gives its labels, {' '.join(self._labels)}, a probability "
-                f"of {mass:.2f} on average: it would mostly have said something else, so its "
-                "ratings say little (a model that thinks first: enable_thinking=False)."
+                f"The judge {self._name} gives its labels, {labels}, a probability of {mass:.2f} "
+                "on average: it would mostly have said something else, so its ratings say little "
+                "(a model that thinks first: enable_thinking=False)."
             )
         return results
 
@@ -132,8 +114,8 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
         prompts = []
         for request in requests:
             question, answer = _question_and_answer(request)
-            prompts.append(self._fill(question=question, answer=answer))
-        values = list(self._ratings.values())
+            prompts.append(self._judge.fill(question=question, answer=answer))
+        values = list(self._judge.ratings.values())
         return [
             math.fsum(value * share for value, share in zip(values, shares, strict=True))
             for shares in self._shares_of_labels(prompts, disable_tqdm)
@@ -156,7 +138,7 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
                 )
             (question, first), (_, second) = pairs
             for a, b in ((first, second), (second, first)):
-                prompts.append(self._fill(question=question, answer_a=a, answer_b=b))
+                prompts.append(self._judge.fill(question=question, answer_a=a, answer_b=b))
         shares = self._shares_of_labels(prompts, disable_tqdm)
         rewards = [math.nan] * len(requests)
         for place, answers in enumerate(documents.values()):
@@ -175,7 +157,7 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
         asked = [
             ((rendered[prompt], label), *self.split_pair(rendered[prompt], label))
             for prompt in rendered
-            for label in self._labels
+            for label in self._judge.labels
         ]
         cache: Any = self.cache_hook
         self.cache_hook: Any = _NoCache()
@@ -185,29 +167,15 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
             self.cache_hook = cache
         shares: dict[str, list[float]] = {}
         for place, prompt in enumerate(rendered):
-            scores = found[place * len(self._labels) : (place + 1) * len(self._labels)]
+            scores = found[place * len(self._judge.labels) : (place + 1) * len(self._judge.labels)]
             self._masses.append(math.fsum(map(math.exp, scores)))
             odds = [math.exp(score - max(scores)) for score in scores]
             shares[prompt] = [each / math.fsum(odds) for each in odds]
         return [shares[prompt] for prompt in prompts]
 
-    def _fill(self, **fields: str) -> str:
-        ends = {"lowest": next(iter(self._ratings)), "highest": next(reversed(self._ratings))}
-        text = self._prompt
-        parts = {**fields, **ends}
-        pieces, rest = [], text
-        while rest:  # one pass, so that braces in an answer stay what they are
-            before, brace, after = rest.partition("{")
-            name, closed, behind = after.partition("}")
-            pieces.append(before)
-            known = bool(closed) and name in parts
-            pieces.append(parts[name] if known else brace)
-            rest = behind if known else after
-        return "".join(pieces)
-
     def _refuse_long_labels(self) -> None:
-        context = self.render([{"role": "user", "content": self._prompt}])
-        for label in self._labels:
+        context = self.render([{"role": "user", "content": self._judge.text}])
+        for label in self._judge.labels:
             tokens = self.split_pair(context, label)[1]
             if len(tokens) != 1:
                 raise ModelError(
@@ -232,9 +200,9 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
             **kept_arguments(self._made_with),
             **self.digests(),
             **self.template_settings(),
-            "judge_mode": self._mode,
-            "judge_labels": self._labels,
-            "judge_prompt": self._prompt,
+            "judge_mode": self._judge.mode,
+            "judge_labels": self._judge.labels,
+            "judge_prompt": self._judge.text,
         }
 
     def get_model_info(self) -> dict[str, Any]:
@@ -242,9 +210,9 @@ class GenerativeJudgeLM(RewardsOnly, AnswerLM):
         return {
             **super().get_model_info(),
             "score_kind": "reward",
-            "judge_mode": self._mode,
-            "judge_labels": self._labels,
-            "judge_prompt": self._prompt,
+            "judge_mode": self._judge.mode,
+            "judge_labels": self._judge.labels,
+            "judge_prompt": self._judge.text,
             # Near 0, the judge would have said something else than a rating.
             "judge_label_probability": mean(self._masses) if self._masses else None,
         }
@@ -264,31 +232,3 @@ def _question_and_answer(request: Instance) -> tuple[str, str]:
     if len(turns) == 1:
         return turns[0]["content"], last["content"]
     return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns), last["content"]
-
-
-def _scale(ratings: str | Sequence[float]) -> dict[str, float]:
-    if isinstance(ratings, int | float):  # lm-eval reads a single one as a number
-        ratings = str(ratings)
-    parts = ratings.split(";") if isinstance(ratings, str) else [f"{each:g}" for each in ratings]
-    try:
-        scale = {part.strip(): float(part) for part in parts}
-    except ValueError:
-        raise ModelError(f"ratings={ratings!r} is not numbers separated by ';'.") from None
-    if len(scale) < 2 or len(scale) != len(parts):
-        raise ModelError(f"ratings={ratings!r} is not two or more different numbers.")
-    return dict(sorted(scale.items(), key=lambda item: item[1]))
-
-
-def _prompt(path: str | None, mode: str) -> str:
-    if path is None:
-        return RATING_PROMPT if mode == "rating" else CHOICE_PROMPT
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"judge_prompt={short(path)} cannot be read ({error}).") from error
-    missing = [field for field in _FIELDS[mode] if "{" + field + "}" not in text]
-    if missing:
-        raise ModelError(
-            f"judge_prompt={short(path)} lacks {{{missing[0]}}}, which mode={mode} needs."
-        )
-    return text

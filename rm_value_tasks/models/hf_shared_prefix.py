@@ -16,6 +16,8 @@ import torch
 from tqdm import tqdm
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.adapters import underlying
 from rm_value_tasks.models.common.arguments import switch
 from rm_value_tasks.models.common.harness import HarnessHF, Request
 from rm_value_tasks.models.prefix.check import Report
@@ -152,7 +154,7 @@ class SharedPrefixLM(HarnessHF):
         longest = max(groups, key=lambda group: len(group.prefix))
         if self._sharing.engine(longest.prefix, longest.suffixes) is not None:
             backbone = _backbone(self.model)
-            self._head = _Head(_underlying(self.model), backbone)
+            self._head = _Head(underlying(self.model), backbone)
             self._check_head(requests, longest, 1e-3 if backbone.dtype.itemsize >= 4 else 5e-2)
         if not self._sharing.possible:
             self._head = None
@@ -234,17 +236,11 @@ def _returning(module: Any, output: Any) -> Iterator[None]:
             module.forward = before
 
 
-def _underlying(model: Any) -> Any:
-    config = getattr(model, "active_peft_config", None)
-    if config is None:
-        return model
-    if config.is_prompt_learning:
-        raise _UnfitError(f"its adapter, {config.peft_type}, puts virtual tokens before the prompt")
-    return model.get_base_model()
-
-
 def _backbone(model: Any) -> Any:
-    model = _underlying(model)
+    try:
+        model = underlying(model)
+    except ModelError as error:
+        raise _UnfitError(str(error).rstrip(".")) from error
     backbone = getattr(model, "base_model", model)
     if backbone is model:
         raise _UnfitError("it has no backbone apart from its head")

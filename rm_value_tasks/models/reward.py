@@ -17,6 +17,7 @@ import transformers
 from lm_eval.models.utils import Collator
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.adapters import underlying
 from rm_value_tasks.models.common.arguments import (
     NAMES,
     RewardArguments,
@@ -83,9 +84,7 @@ class RewardLM(RewardModel, HarnessHF):
             self.specification = Specification.of_loaded(config, self._arguments)
         self.specification.choose_template(self.tokenizer)
         reading = self.specification.reading(self.tokenizer)
-        self.readout = readouts.build(
-            _underlying(self.model), self.specification.readout, **reading
-        )
+        self.readout = readouts.build(underlying(self.model), self.specification.readout, **reading)
         self._made_with, self._reading = {"pretrained": pretrained, **kwargs}, reading
         self.encoder: ChatEncoder | PairEncoder = self.specification.encoder(
             self.tokenizer,
@@ -113,7 +112,7 @@ class RewardLM(RewardModel, HarnessHF):
         where = {key: kwargs[key] for key in ("revision", "subfolder") if kwargs.get(key)}
         self.specification = specify(
             pretrained,
-            self.config.to_dict(),
+            self.file_config,
             self._arguments,
             trust_remote_code=bool(kwargs.get("trust_remote_code")),
             **where,
@@ -226,7 +225,7 @@ class RewardLM(RewardModel, HarnessHF):
             padding_side="right",
             return_tensors="pt",
         )
-        if self.tokenizer.pad_token_id >= self._embedding_rows:  # added after training
+        if self.tokenizer.pad_token_id >= self.embedding_rows:  # added after training
             batch["input_ids"].masked_fill_(batch["attention_mask"] == 0, 0)
         return self._forward(dict(batch)).tolist()
 
@@ -236,7 +235,8 @@ class RewardLM(RewardModel, HarnessHF):
         return input_device(self.model) if self.device.type == "meta" else self.device
 
     @property
-    def _embedding_rows(self) -> float:
+    def embedding_rows(self) -> float:
+        """How many tokens the model has embeddings for."""
         return getattr(self.model.config.get_text_config(), "vocab_size", math.inf)
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -283,7 +283,7 @@ class RewardLM(RewardModel, HarnessHF):
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""
-        model = _underlying(self.model)
+        model = underlying(self.model)
         return {
             **super().get_model_info(),
             **self.encoder.describe(),
@@ -295,16 +295,3 @@ class RewardLM(RewardModel, HarnessHF):
             "shared_prefix": self._sharing.describe(),
             "attn_implementation": getattr(model.config, "_attn_implementation", None),
         }
-
-
-def _underlying(model: Any) -> Any:
-    """Return a PEFT model's own model, whose layers hold the adapter already."""
-    config = getattr(model, "active_peft_config", None)
-    if config is None:
-        return model
-    if config.is_prompt_learning:
-        raise ModelError(
-            f"the adapter is of type {config.peft_type}, which puts virtual tokens before the "
-            "prompt; only adapters that change layers (LoRA and its kin) can be read out."
-        )
-    return model.get_base_model()

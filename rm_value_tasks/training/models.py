@@ -9,6 +9,12 @@ import transformers
 from trl.trainer.utils import disable_dropout_in_model
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.opening import (
+    in_one_sentence,
+    open_tokenizer,
+    read_config,
+    refuse_missing,
+)
 from rm_value_tasks.training.plan import Base, LoRA
 
 __all__ = ["adapter", "load_model", "load_tokenizer"]
@@ -35,18 +41,13 @@ def load_model(base: Base, *, seed: int, dropout: bool, language_head: bool) -> 
         "trust_remote_code": base.trust_remote_code,
     }
     transformers.set_seed(seed)
-    try:
+    read_config(base.pretrained, revision=base.revision or "main")
+    with in_one_sentence(f"the base {base.name!r} ({base.pretrained})"):
         head = _language_head(base, options) if language_head else None
         transformers.set_seed(seed)
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
             base.pretrained, num_labels=1, **options
         )
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"the base {base.name!r} ({base.pretrained}) cannot be loaded "
-            f"({type(error).__name__}: {reason})."
-        ) from error
     if isinstance(reward_head := getattr(model, "score", None), torch.nn.Module):
         reward_head.float()
     if head is not None:
@@ -73,18 +74,12 @@ def load_tokenizer(base: Base) -> Any:
     Raises:
         ModelError: if it cannot be loaded or has no token to pad with.
     """
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            base.pretrained,
-            revision=base.revision or "main",
-            trust_remote_code=base.trust_remote_code,
-        )
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"the tokenizer of {base.name!r} ({base.pretrained}) cannot be loaded "
-            f"({type(error).__name__}: {reason})."
-        ) from error
+    refuse_missing(base.pretrained, "model")
+    tokenizer = open_tokenizer(
+        base.pretrained,
+        revision=base.revision or "main",
+        trust_remote_code=base.trust_remote_code,
+    )
     used = _used_tokens(tokenizer)
     if tokenizer.pad_token is None or tokenizer.pad_token_id in used:
         special = {

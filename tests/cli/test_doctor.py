@@ -90,8 +90,8 @@ def test_weights_that_do_not_fit_are_refused_as_by_the_model(tmp_path):
     tiny_families.edit(case.folder, architectures=["LlamaForSequenceClassification"])
     assert "has no score.weight" in doctor(case.folder)[1]["refused"]
     assert doctor(case.folder, "--readout", "position")[0] == 0
-    names = ("model.norm.weight", "score.weight", "gate.x")
-    tensors = {name: torch.ones(1) for name in names}
+    shapes = {"model.norm.weight": (32,), "score.weight": (1, 32), "gate.x": (1,)}
+    tensors = {name: torch.ones(shape) for name, shape in shapes.items()}
     save_file(tensors, case.folder / "model.safetensors")
     assert "does not use (gate.x)" in doctor(case.folder)[1]["refused"]
 
@@ -242,7 +242,7 @@ def test_no_model_and_an_adapter_end_in_a_sentence(tmp_path, capsys, monkeypatch
     (tmp_path / "adapter_config.json").write_text("{}")
     for model, message in (
         (tmp_path, "PEFT adapter"),
-        (tmp_path / "no", "no config"),
+        (tmp_path / "no", "there is no such folder"),
         (tmp_path / "adapter_config.json", "is a file; give the folder"),
     ):
         monkeypatch.setattr(sys, "argv", ["rm-value-tasks", "doctor", str(model)])

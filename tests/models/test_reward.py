@@ -445,7 +445,7 @@ def test_an_adapter_of_another_model_is_refused(tmp_path):
 
 
 def test_a_path_that_leads_nowhere_is_said_to(tmp_path):
-    with pytest.raises(ModelError, match="there is no such folder with a config.json here"):
+    with pytest.raises(ModelError, match="there is no such folder; check the path"):
         RewardLM(str(tmp_path / "nowhere"), device="cpu")
 
 

@@ -174,7 +174,7 @@ def test_families_that_vllm_would_read_otherwise_are_refused(tmp_path, vllm, fam
 
 
 def test_a_model_that_is_nowhere_is_said_to_be(vllm):
-    with pytest.raises(ModelError, match="there is no such folder with a config.json"):
+    with pytest.raises(ModelError, match="there is no such folder; check the path"):
         VLLMRewardLM("/nowhere")
 
 

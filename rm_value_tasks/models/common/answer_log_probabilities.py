@@ -8,6 +8,7 @@ that ends a chat template's generation prompt stays in the prompt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,10 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.utils_hf import clear_torch_cache
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.chat_templates import DATE, Template, use_chat_template
+from rm_value_tasks.models.common.chat_templates import use_chat_template
 from rm_value_tasks.models.common.conversation import Conversation, Message
-from rm_value_tasks.models.common.refusals import short
+from rm_value_tasks.models.common.refusals import refuse_unknown_tokens, short
+from rm_value_tasks.models.common.template import DATE, Template
 from rm_value_tasks.models.hf_shared_prefix import SharedPrefixLM
 
 __all__ = ["AnswerLM"]
@@ -173,6 +175,8 @@ class AnswerLM(SharedPrefixLM):
 
     def score_tokens(self, requests: list[Any], *args: Any, **kwargs: Any) -> Any:
         """Return (log-probability, is greedy) of each request, refusing what would be truncated."""
+        rows = getattr(self.config.get_text_config(), "vocab_size", None) or math.inf
+        refuse_unknown_tokens((part for _, *parts in requests for part in parts), rows)
         for pair, context, continuation in requests:
             length = len(context) + len(continuation) - 1  # the last token is only predicted
             if pair is not None and self.backend == "causal" and length > self.max_length:

@@ -9,8 +9,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.chat_templates import DATE, template_args
+from rm_value_tasks.models.common.chat_templates import template_args
 from rm_value_tasks.models.common.harness import refuse_unknown
+from rm_value_tasks.models.common.template import DATE
 from rm_value_tasks.results.run_names import MACHINE
 
 __all__ = [

@@ -9,7 +9,6 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.chat_templates import DATE, Template
 from rm_value_tasks.models.common.conversation import (
     CHUNK,
     SENTINELS,
@@ -18,6 +17,7 @@ from rm_value_tasks.models.common.conversation import (
     Tokens,
     messages_of,
 )
+from rm_value_tasks.models.common.template import DATE, Template
 
 __all__ = ["ChatEncoder"]
 

@@ -21,6 +21,7 @@ from torch.utils import collect_env
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.content import model_digests
+from rm_value_tasks.models.common.opening import in_one_sentence, read_config, refuse_missing
 
 __all__ = [
     "FromArguments",
@@ -28,7 +29,6 @@ __all__ = [
     "Request",
     "hf_arguments",
     "machine_described_once",
-    "no_such_model",
     "refuse_unknown",
     "set_processes",
     "unknown_argument",
@@ -64,9 +64,18 @@ class FromArguments:
         Raises:
             ModelError: if an argument has no meaning here, naming the one that was meant.
         """
-        refuse_unknown(arg_dict, _arguments(cls), others=cls.passes_on)
+        cls.refuse_arguments(arg_dict)
         options = (additional_config or {}).items()
         return cls(**{key: value for key, value in options if value is not None} | dict(arg_dict))
+
+    @classmethod
+    def refuse_arguments(cls, arg_dict: Mapping[str, Any]) -> None:
+        """Refuse arguments that have no meaning here.
+
+        Raises:
+            ModelError: naming the one that was meant.
+        """
+        refuse_unknown(arg_dict, _arguments(cls), others=cls.passes_on)
 
 
 def refuse_unknown(given: Iterable[str], own: Iterable[str], *, others: bool) -> None:
@@ -116,19 +125,24 @@ class HarnessHF(FromArguments, HFLM):
     """lm-eval's ``hf`` with public names for what our models change of it or ask it."""
 
     passes_on = True
+    file_config: Mapping[str, Any]
+    """The checkpoint's ``config.json``, without what ``transformers`` adds by default."""
 
     def load_weights(self, pretrained: str, **kwargs: Any) -> None:
         """Load the model; ``kwargs`` are the arguments of ``hf`` and of the model."""
-        try:
-            super()._create_model(pretrained, **kwargs)
-        except TypeError as error:
-            unknown = unknown_argument(error)
-            if unknown not in kwargs:
-                raise
-            raise ModelError(
-                f"there is no argument {unknown}=: neither lm-eval's hf nor the model "
-                f"{pretrained!r} takes it."
-            ) from error
+        if isinstance(adapter := kwargs.get("peft"), str):
+            refuse_missing(adapter, "adapter")
+        with in_one_sentence(f"the model {pretrained!r}"):
+            try:
+                super()._create_model(pretrained, **kwargs)
+            except TypeError as error:
+                unknown = unknown_argument(error)
+                if unknown not in kwargs:
+                    raise
+                raise ModelError(
+                    f"there is no argument {unknown}=: neither lm-eval's hf nor the model "
+                    f"{pretrained!r} takes it."
+                ) from error
 
     def choose_backend(self, config: Any, **kwargs: Any) -> None:
         """Tell causal models from encoder-decoders."""
@@ -179,17 +193,28 @@ class HarnessHF(FromArguments, HFLM):
         self._model = self.pretrained = None
 
     def _get_config(self, pretrained: str, **kwargs: Any) -> None:
-        try:
-            super()._get_config(pretrained, **kwargs)
-        except OSError as error:
-            raise no_such_model(pretrained) from error
-        except ValueError as error:
-            if "trust_remote_code" not in str(error):
-                raise
-            raise ModelError(
-                f"{pretrained!r} has a config that only the code that it brings along can read; "
-                "read that code, then give trust_remote_code=True."
-            ) from error
+        where = {key: kwargs[key] for key in ("revision", "subfolder") if kwargs.get(key)}
+        read = {} if kwargs.get("gguf_file") else read_config(pretrained, **where)
+        with in_one_sentence(f"the config of {pretrained!r}"):
+            try:
+                super()._get_config(pretrained, **kwargs)
+            except ValueError as error:
+                if "trust_remote_code" not in str(error):
+                    raise
+                raise ModelError(
+                    f"{pretrained!r} has a config that only the code that it brings along can "
+                    "read; read that code, then give trust_remote_code=True."
+                ) from error
+        self.file_config = read or self.config.to_dict()
+
+    def _create_tokenizer(self, pretrained: Any, tokenizer: Any, **kwargs: Any) -> None:
+        named = tokenizer or pretrained
+        if not isinstance(named, str):
+            super()._create_tokenizer(pretrained, tokenizer, **kwargs)
+            return
+        refuse_missing(named, "tokenizer")
+        with in_one_sentence(f"the tokenizer of {named!r}"):
+            super()._create_tokenizer(pretrained, tokenizer, **kwargs)
 
     def _create_model(self, pretrained: str, **kwargs: Any) -> None:
         self.load_weights(pretrained, **kwargs)
@@ -210,14 +235,6 @@ class HarnessHF(FromArguments, HFLM):
 
     def _detect_batch_size(self, requests: Any = None, pos: int = 0) -> int:
         return self.find_batch_size(requests, pos)
-
-
-def no_such_model(name: str) -> ModelError:
-    """Return the sentence for a model that is nowhere."""
-    return ModelError(
-        f"no model {name!r}: there is no such folder with a config.json here, and neither hub nor "
-        "cache gives it; check the path, or the name and your access."
-    )
 
 
 def unknown_argument(error: TypeError) -> str | None:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from lm_eval.api.instance import Instance
 
 from rm_value_tasks.errors import ModelError
 
-__all__ = ["refuse_long", "refuse_non_finite", "refuse_single_answers", "refuse_tasks", "short"]
+__all__ = [
+    "refuse_long",
+    "refuse_non_finite",
+    "refuse_single_answers",
+    "refuse_tasks",
+    "refuse_unknown_tokens",
+    "short",
+]
 
 
 def refuse_long(pairs: Sequence[tuple[str, str]], lengths: Sequence[int], most: int) -> None:
@@ -31,6 +38,24 @@ def refuse_long(pairs: Sequence[tuple[str, str]], lengths: Sequence[int], most: 
                 f"the conversation of {short(pair[0])} and the answer {short(pair[1])} has "
                 f"{length} tokens but the model takes {most}; a truncated "
                 "conversation has another reward, so leave the task out or raise max_length=."
+            )
+
+
+def refuse_unknown_tokens(tokens: Iterable[Sequence[int]], rows: float) -> None:
+    """Refuse token ids that the model has no embedding for.
+
+    Args:
+        tokens: conversations.
+        rows: of the model's embedding table.
+
+    Raises:
+        ModelError: naming the first.
+    """
+    for ids in tokens:
+        if ids and max(ids) >= rows:
+            raise ModelError(
+                f"the tokenizer gives the token {max(ids)}, but the model has embeddings for "
+                f"{rows} tokens: they do not belong together; give the model's own tokenizer=."
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ from rm_value_tasks.models.common.refusals import (
     refuse_non_finite,
     refuse_single_answers,
     refuse_tasks,
+    refuse_unknown_tokens,
 )
 from rm_value_tasks.models.common.score_cache import OneSettingCache
 from rm_value_tasks.scores import Reward
@@ -56,6 +58,11 @@ class RewardModel(RewardsOnly):
     cache_hook: Any
     rank: Any
 
+    @property
+    def embedding_rows(self) -> float:
+        """How many tokens the model has embeddings for, where that is known."""
+        return math.inf
+
     @abstractmethod
     def score(self, tokens: Sequence[Tokens], receive: Receive) -> None:
         """Score conversations, calling ``receive`` as rewards come.
@@ -77,6 +84,7 @@ class RewardModel(RewardsOnly):
         tokens = self.encoder.encode(pairs)
         if self.max_length is not None:
             refuse_long(pairs, [len(encoded["input_ids"]) for encoded in tokens], self.max_length)
+        refuse_unknown_tokens([each["input_ids"] for each in tokens], self.embedding_rows)
         results: list[Any] = [None] * len(requests)
         hidden = disable_tqdm or self.rank != 0
         with tqdm(total=len(tokens), disable=hidden, desc="Scoring rewards") as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,15 +12,20 @@ from typing import Any
 
 import transformers
 from lm_eval.models.utils import resolve_max_length
-from transformers.utils import cached_file
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.arguments import RewardArguments
 from rm_value_tasks.models.common.chat_templates import template_args
 from rm_value_tasks.models.common.conversation import Encoder
 from rm_value_tasks.models.common.harness import hf_arguments
-from rm_value_tasks.models.common.refusals import refuse_long
-from rm_value_tasks.models.loading.checkpoints import adapter_labels
+from rm_value_tasks.models.common.opening import (
+    in_one_sentence,
+    open_tokenizer,
+    read_config,
+    refuse_missing,
+)
+from rm_value_tasks.models.common.refusals import refuse_long, refuse_unknown_tokens
+from rm_value_tasks.models.loading.checkpoints import adapter_labels, refuse_wrong_weights
 from rm_value_tasks.models.loading.families import Family, detect
 from rm_value_tasks.models.loading.readouts import ModelReadout, shares_prefixes
 from rm_value_tasks.models.loading.skeleton import make_skeleton, misfits, readout_of
@@ -50,6 +56,7 @@ class Diagnosis:
         readout: the readout's name; empty if none is known.
         template: where the chat template comes from, its hash and the number of BOS.
         example: an example conversation as the model reads it; empty if it cannot be rendered.
+        memory: how many parameters, and what their weights take.
         shared_prefix: whether answers would share their prompt's forward pass.
         refusals: why it would not run, each a sentence; empty if it would.
         notes: what else to know.
@@ -61,6 +68,7 @@ class Diagnosis:
     readout: str = ""
     template: str = ""
     example: str = ""
+    memory: str = ""
     shared_prefix: str = ""
     refusals: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -81,9 +89,7 @@ def diagnose(model: str, arguments: Mapping[str, Any]) -> Diagnosis:
         ModelError: if the model has no config that can be read.
     """
     where = {key: arguments[key] for key in ("revision", "subfolder") if arguments.get(key)}
-    if Path(model).is_file():
-        raise ModelError(f"{model!r} is a file; give the folder that holds it, or a hub id.")
-    config = _config(model, where)
+    config = read_config(model, **where)
     found = Diagnosis(model, detect(config, (), model), command=_command(model, arguments))
     try:
         ours, others = RewardArguments.take(arguments)
@@ -103,6 +109,8 @@ def diagnose(model: str, arguments: Mapping[str, Any]) -> Diagnosis:
         found.refusals.append(str(error))
         return found
     found.family, found.readout = specification.family, specification.readout
+    if specification.files:
+        found.memory = specification.files.memory(config, arguments.get("dtype"))
     try:
         _look(found, specification, others, engine)
     except (
@@ -119,19 +127,24 @@ def _look(
     """Do what the model does, with a skeleton in place of its weights."""
     where = {key: others[key] for key in ("revision", "subfolder") if others.get(key)}
     trusted = bool(others.get("trust_remote_code"))
-    config = transformers.AutoConfig.from_pretrained(
-        found.model, trust_remote_code=trusted, **where
-    )
-    adapter = others.get("peft")
-    if adapter and Path(adapter).is_dir():
-        labels = adapter_labels(adapter)
-        config.num_labels = config.num_labels if labels is None else labels
-    elif adapter:
-        found.notes.append("the adapter was not looked at; it may bring the head")
+    with in_one_sentence(f"the config of {found.model!r}"):
+        config = transformers.AutoConfig.from_pretrained(
+            found.model, trust_remote_code=trusted, **where
+        )
+    if specification.labels is not None:
+        config.num_labels = specification.labels
+    adapter, labels = others.get("peft"), None
+    if adapter:
+        refuse_missing(adapter, "adapter")
+        if Path(adapter).is_dir():
+            labels = adapter_labels(adapter)
+            config.num_labels = config.num_labels if labels is None else labels
+        else:
+            found.notes.append("the adapter was not looked at; it may bring the head")
     skeleton = make_skeleton(specification, config, trusted)
-    if not adapter:
-        _check_head(found, specification, skeleton)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(
+    if not adapter or Path(adapter).is_dir():
+        _check_head(found, specification, skeleton, labels is not None)
+    tokenizer = open_tokenizer(
         others.get("tokenizer") or found.model, trust_remote_code=trusted, **where
     )
     source = specification.choose_template(tokenizer)
@@ -153,6 +166,10 @@ def _look(
     passed = template_args(others.get("chat_template_args"), others.get("enable_thinking"))
     encoder = specification.encoder(tokenizer, config, passed, whole=whole and engine == "hf")
     _render(found, encoder, tokenizer, source)
+    refuse_unknown_tokens(
+        [tokens["input_ids"] for tokens in encoder.encode([_EXAMPLE])],
+        getattr(config.get_text_config(), "vocab_size", None) or math.inf,
+    )
     _check_length(encoder, others.get("max_length") or resolve_max_length(config, tokenizer))
     if engine == "hf" and (unknown := sorted(set(others) - hf_arguments())):
         found.notes.append(
@@ -161,43 +178,22 @@ def _look(
         )
 
 
-def _config(model: str, where: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        config, _ = transformers.PreTrainedConfig.get_config_dict(model, **where)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ModelError(f"{model!r} has no config that can be read: {reason}.") from error
-    if not config:
-        options = {"_raise_exceptions_for_missing_entries": False, **where}
-        if cached_file(model, "adapter_config.json", **options):
-            raise ModelError(
-                f"{model!r} is a PEFT adapter; run it on the model that it was trained on, with "
-                f"--model_args pretrained=BASE,peft={model}."
-            )
-        raise ModelError(f"{model!r} has no config.json; give a model's folder or its hub id.")
-    return dict(config)
-
-
-def _check_head(found: Diagnosis, specification: Specification, skeleton: Any) -> None:
+def _check_head(
+    found: Diagnosis, specification: Specification, skeleton: Any, adapter_head: bool
+) -> None:
     files = specification.files.files if specification.files else {}
     if not files:
         found.notes.append("the names of its weights are not known here, so its head was not seen")
         return
-    if skeleton is not None and not specification.head:
-        missing, unused = misfits(skeleton, set(files))
-        if missing:
-            raise ModelError(
-                f"the checkpoint {found.model!r} has no {missing[0]}, so its reward head would be "
-                "random numbers. A language model is scored with --model hf, "
-                "--model generative-judge, or --model implicit-reward with its reference; for a "
-                "custom head name its readout= or trust_remote_code=True."
-            )
-        if unused:
-            raise ModelError(
-                f"the checkpoint {found.model!r} has weights that its reward model class does not "
-                f"use ({', '.join(unused[:3])}), so its scores would not be its own; load it with "
-                "its own code (trust_remote_code=True) or name the right readout=."
-            )
+    if skeleton is not None and not specification.head and specification.files:
+        missing, mismatched, unused = misfits(skeleton, specification.files)
+        refuse_wrong_weights(
+            found.model,
+            missing=missing,
+            mismatched=mismatched,
+            unexpected=unused,
+            adapter_head=adapter_head,
+        )
     if specification.readout in ("position", "process"):
         head = ", ".join(sorted({key.rpartition(".")[0] for key in specification.head}))
         found.notes.append(f"head rebuilt from {head}" if head else "head of the token classifier")

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.loading.weight_files import WeightFiles
 
-__all__ = ["DistributionHead", "build_head", "own_copy"]
+__all__ = ["DistributionHead", "build_head", "head_labels", "own_copy"]
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -147,3 +148,32 @@ def _fetched(layer: nn.Module, dtype: torch.dtype | None) -> nn.Module:
         bias = None if layer.bias is None else layer.bias.detach().clone()
         linear = _linear(layer.weight.detach().clone(), bias)
     return linear.to(device, dtype)
+
+
+_SCORES = ("score.weight", "classifier.weight", "classifier.out_proj.weight")
+"""Names of the last layer of a classifier's head."""
+
+
+def head_labels(name: str, config: Mapping[str, Any], files: WeightFiles) -> int | None:
+    """Return how many labels a classifier's head has if its config is silent about it.
+
+    ``transformers`` then takes two, whatever is in the checkpoint.
+
+    Raises:
+        ModelError: if the config says another number than the head has rows.
+    """
+    key = next((key for key in _SCORES if key in files.files), None)
+    said = config.get("num_labels")
+    if isinstance(names := config.get("id2label"), Mapping):
+        said = len(names)
+    if key is None or "ForTokenClassification" in str(config.get("architectures")):
+        return None
+    shape = files.shapes().get(key)
+    if shape is None or len(shape) != 2 or said == shape[0]:
+        return None
+    if said is not None:
+        raise ModelError(
+            f"the config of {name!r} names {said} labels, but its head ({key}) has {shape[0]} "
+            "rows; correct id2label in its config.json."
+        )
+    return shape[0]

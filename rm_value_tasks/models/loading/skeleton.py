@@ -10,6 +10,7 @@ from rm_value_tasks.models.loading import readouts
 from rm_value_tasks.models.loading.heads import build_head
 from rm_value_tasks.models.loading.readouts import HiddenReadout, Readout
 from rm_value_tasks.models.loading.specification import Specification
+from rm_value_tasks.models.loading.weight_files import WeightFiles
 
 __all__ = ["make_skeleton", "misfits", "readout_of"]
 
@@ -56,14 +57,21 @@ def readout_of(
     return readout
 
 
-def misfits(skeleton: Any, names: set[str]) -> tuple[list[str], list[str]]:
-    """Return the head's tensors that a checkpoint lacks, and its own without a place."""
-    places = set(skeleton.state_dict())
+def misfits(skeleton: Any, files: WeightFiles) -> tuple[list[str], list[str], list[str]]:
+    """Return the head's tensors that a checkpoint lacks, those of another shape, its spare ones.
+
+    Shapes are compared as far as they are known (``WeightFiles.shapes``).
+    """
+    names, state = set(files.files), skeleton.state_dict()
+    places = set(state)
     base = skeleton.base_model_prefix + "."
     if skeleton.base_model is skeleton:  # its own tensors go without the prefix
         places = {base + key for key in places}
     keys = places - set(getattr(skeleton, "all_tied_weights_keys", None) or ())
     missing = sorted(key for key in keys - names if not key.startswith(base))
+    shapes = files.shapes()
+    mismatched = [key for key in state if key in shapes and tuple(state[key].shape) != shapes[key]]
     if not any(key.startswith(base) for key in names):  # saved without its head's class
-        return missing, []
-    return missing, sorted(key for key in names - places if not key.startswith((base, "lm_head")))
+        return missing, mismatched, []
+    spare = sorted(key for key in names - places if not key.startswith((base, "lm_head")))
+    return missing, mismatched, spare

@@ -18,10 +18,12 @@ from rm_value_tasks.models.common.arguments import (
 )
 from rm_value_tasks.models.common.chat_encoder import ChatEncoder
 from rm_value_tasks.models.common.chat_templates import use_chat_template
-from rm_value_tasks.models.common.harness import no_such_model
+from rm_value_tasks.models.common.opening import read_config
 from rm_value_tasks.models.common.sentence_pairs import PairEncoder
 from rm_value_tasks.models.loading import readouts
 from rm_value_tasks.models.loading.families import CHAIN_HEADS, Family, detect
+from rm_value_tasks.models.loading.family_refusals import refuse_family
+from rm_value_tasks.models.loading.heads import head_labels
 from rm_value_tasks.models.loading.weight_files import WeightFiles
 
 __all__ = ["Specification", "specify", "specify_for_vllm"]
@@ -42,6 +44,7 @@ class Specification:
             class has it.
         files: the checkpoint's tensors; None for a model that is loaded already.
         config: the checkpoint's ``config.json``.
+        labels: how many labels its head has, where the config does not say; else None.
     """
 
     family: Family
@@ -50,6 +53,7 @@ class Specification:
     head: tuple[str, ...] = ()
     files: WeightFiles | None = None
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    labels: int | None = None
 
     @classmethod
     def of_loaded(cls, config: Mapping[str, Any], arguments: RewardArguments) -> Specification:
@@ -192,16 +196,17 @@ def specify(
     """
     if engine != "hf":
         arguments.refuse_for_engine(engine)
-    arguments = arguments.numbered(config, name)
     files = WeightFiles(name, download=download, **where)
+    files.refuse_incomplete()
+    labels = head_labels(name, config, files)
+    arguments = arguments.numbered({**config, "num_labels": labels}, name)
     family = detect(config, files.files, name)
     readout = arguments.readout
     if readout == "auto":
-        _refuse_family(name, config, family, trust_remote_code)
+        refuse_family(name, config, family, trust_remote_code)
     chosen = family.readout if readout == "auto" else readout
-    found = Specification(
-        family, chosen, arguments, _head(family, chosen, config, files), files, config
-    )
+    head = _head(family, chosen, config, files)
+    found = Specification(family, chosen, arguments, head, files, config, labels)
     plain = chosen == "pooled" and not family.code and not family.append
     if engine != "hf" and readout == "auto" and not plain:
         raise ModelError(
@@ -228,10 +233,7 @@ def specify_for_vllm(
     for argument in _HF_ONLY:
         if argument in engine_args:
             refuse_with_engine(argument, "vllm")
-    try:
-        config, _ = transformers.PreTrainedConfig.get_config_dict(name, revision=revision)
-    except OSError as error:
-        raise no_such_model(name) from error
+    config = read_config(name, revision=revision)
     return specify(
         name,
         config,
@@ -241,29 +243,6 @@ def specify_for_vllm(
         download=False,
         revision=revision,
     )
-
-
-def _refuse_family(
-    name: str, config: Mapping[str, Any], family: Family, trust_remote_code: bool
-) -> None:
-    if family.refusal:
-        raise ModelError(
-            f"{name!r} is of the family {family.name} ({family.found_by.replace('`', '')}): "
-            f"{family.refusal}."
-        )
-    if family.code and not trust_remote_code:
-        raise ModelError(
-            f"{name!r} is of the family {family.name} ({family.found_by.replace('`', '')}), "
-            "which only the code that it brings along can run; read that code, then give "
-            "trust_remote_code=True."
-        )
-    own = "AutoModelForSequenceClassification" in (config.get("auto_map") or {})
-    if own and family.readout == "pooled" and not trust_remote_code:
-        raise ModelError(
-            f"{name!r} brings along code of its own for a classifier, and transformers' class "
-            "in its place may give other rewards; read that code, then give "
-            "trust_remote_code=True (or readout=pooled for transformers' class)."
-        )
 
 
 def _head(

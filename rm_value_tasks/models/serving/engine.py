@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-import transformers
 from lm_eval.api.model import LM
 
 from rm_value_tasks.models.common.arguments import READING, RewardArguments, describe_label
@@ -20,6 +19,7 @@ from rm_value_tasks.models.common.chat_encoder import ChatEncoder
 from rm_value_tasks.models.common.chat_templates import template_args, use_chat_template
 from rm_value_tasks.models.common.conversation import Conversation, Tokens
 from rm_value_tasks.models.common.harness import FromArguments, refuse_unknown
+from rm_value_tasks.models.common.opening import open_tokenizer
 from rm_value_tasks.models.common.reward_model import Receive, RewardModel
 from rm_value_tasks.models.common.score_cache import FIRST_OUTPUTS
 from rm_value_tasks.models.loading import readouts
@@ -76,7 +76,7 @@ class EngineRewardLM(RewardModel, FromArguments, LM):
         self._reduce = lambda row: float(reduce(torch.tensor([row], dtype=torch.float64)))
         self._chosen = {"label": label, "weights": weights}
         self._first_rows: list[Row] = []
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(
+        self.tokenizer = open_tokenizer(
             tokenizer, revision=revision, trust_remote_code=trust_remote_code
         )
         use_chat_template(self.tokenizer, arguments.chat_template)

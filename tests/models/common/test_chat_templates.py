@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common import chat_templates
+from rm_value_tasks.models.common import template as templates
 from rm_value_tasks.models.common.chat_encoder import ChatEncoder
-from rm_value_tasks.models.common.chat_templates import DATE, Template, use_chat_template
+from rm_value_tasks.models.common.chat_templates import use_chat_template
 from rm_value_tasks.models.common.conversation import Conversation
+from rm_value_tasks.models.common.template import DATE, Template
 from tests import tiny
 
 
@@ -125,7 +126,7 @@ def test_a_template_that_cannot_be_trusted_is_refused(template, said):
 
 
 def test_a_template_without_an_end_is_stopped(monkeypatch):
-    monkeypatch.setattr(chat_templates, "_SECONDS", 0.5)
+    monkeypatch.setattr(templates, "_SECONDS", 0.5)
     endless = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     start = time.monotonic()
     with pytest.raises(ModelError, match="did not end within"):

@@ -1,0 +1,144 @@
+"""What a ``--model`` other than ``reward`` would do with a model, loading no weights.
+
+For language models the template, what is scored, an example and the memory of the weights; a
+reward server is asked, since only it knows what it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import transformers
+
+from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.answer_log_probabilities import AnswerLM
+from rm_value_tasks.models.common.chat_templates import template_args, use_chat_template
+from rm_value_tasks.models.common.judge_prompts import JudgePrompt
+from rm_value_tasks.models.common.opening import in_one_sentence, open_tokenizer, read_config
+from rm_value_tasks.models.common.refusals import refuse_unknown_tokens
+from rm_value_tasks.models.common.template import DATE, Template
+from rm_value_tasks.models.generative_judge import GenerativeJudgeLM
+from rm_value_tasks.models.hf_shared_prefix import SharedPrefixLM
+from rm_value_tasks.models.implicit_reward import ImplicitRewardLM
+from rm_value_tasks.models.loading.weight_files import WeightFiles
+
+__all__ = ["MODELS", "Findings", "examine"]
+
+MODELS = ("hf", "hf-shared-prefix", "implicit-reward", "generative-judge", "reward-server")
+_QUESTION, _ANSWER = "What, in one word, is the best thing ever?", "freedom"
+_SCORED = {
+    "hf": "log p(answer | prompt)",
+    "hf-shared-prefix": "log p(answer | prompt), each prompt run once",
+    "implicit-reward": "beta * (log p_policy - log p_reference) of the answer, or its mwlr form",
+    "generative-judge": "the expected rating of the answer, from its tokens' probabilities",
+}
+_CLASSES: dict[str, Any] = {
+    "hf": AnswerLM,
+    "hf-shared-prefix": SharedPrefixLM,
+    "implicit-reward": ImplicitRewardLM,
+    "generative-judge": GenerativeJudgeLM,
+}
+
+
+@dataclass
+class Findings:
+    """What was found: rows of a name and a text, and why it would not run."""
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+    def add(self, name: str, text: str) -> None:
+        """Add a row."""
+        self.rows.append((name, text))
+
+
+def examine(kind: str, model: str, arguments: Mapping[str, Any]) -> Findings:
+    """Say what ``--model KIND`` would do.
+
+    Args:
+        kind: one of ``MODELS``.
+        model: a folder or hub id; of a server its model's, for the tokenizer.
+        arguments: arguments of the model.
+    """
+    found = Findings()
+    found.add("model", model)
+    try:
+        if kind == "reward-server":
+            _ask(found, model, arguments)
+            return found
+        _CLASSES[kind].refuse_arguments(arguments)
+        found.add("scored", _SCORED[kind])
+        first = {k: v for k, v in arguments.items() if not k.startswith("reference")}
+        second = {
+            k.removeprefix("reference_"): v
+            for k, v in arguments.items()
+            if k.startswith("reference_")
+        }
+        _look(found, kind, model, first)
+        if kind == "implicit-reward":
+            reference = arguments.get("reference")
+            if not reference:
+                raise ModelError("reference= is missing; name the other model, or none.")
+            if str(reference).lower() != "none":
+                found.add("reference", str(reference))
+                _look(found, kind, str(reference), second)
+    except ModelError as error:
+        found.refusals.append(str(error))
+    return found
+
+
+def _look(found: Findings, kind: str, model: str, given: Mapping[str, Any]) -> None:
+    where = {key: given[key] for key in ("revision", "subfolder") if given.get(key)}
+    trusted = bool(given.get("trust_remote_code"))
+    config = read_config(model, **where)
+    with in_one_sentence(f"the config of {model!r}"):
+        whole = transformers.AutoConfig.from_pretrained(model, trust_remote_code=trusted, **where)
+    files = WeightFiles(model, download=False, **where)
+    files.refuse_incomplete()
+    if "ForSequenceClassification" in str(config.get("architectures")):
+        raise ModelError(
+            f"{model!r} is a classifier, not a language model; score it with --model reward."
+        )
+    found.add("memory", files.memory(config, given.get("dtype")))
+    tokenizer = open_tokenizer(given.get("tokenizer") or model, trust_remote_code=trusted, **where)
+    use_chat_template(tokenizer, given.get("chat_template"))
+    passed = template_args(given.get("chat_template_args"), given.get("enable_thinking"))
+    rows = getattr(whole.get_text_config(), "vocab_size", None) or math.inf
+    named = {"mode": "mode", "ratings": "ratings", "judge_prompt": "path"}
+    judge = JudgePrompt(**{named[key]: given[key] for key in named if key in given})
+    if not tokenizer.chat_template:
+        if kind == "generative-judge":
+            Template(tokenizer)  # says what is missing
+        text = f"{_QUESTION} {_ANSWER}"
+        found.add("template", "none: leave --apply_chat_template out")
+    else:
+        template = Template(tokenizer, passed, given.get("template_date", DATE))
+        template.check(answers=False)
+        told = template.settings()
+        found.add("template", f"the tokenizer's; sha256 {told['chat_template_sha256'][:12]}...")
+        question = _QUESTION
+        if kind == "generative-judge":
+            question = judge.example(_QUESTION, _ANSWER)
+        text = template.render([{"role": "user", "content": question}], add_generation_prompt=True)
+        text += judge.labels[0] if kind == "generative-judge" else _ANSWER
+    refuse_unknown_tokens([tokenizer(text, add_special_tokens=False).input_ids], rows)
+    found.add("example", repr(text))
+
+
+def _ask(found: Findings, model: str, arguments: Mapping[str, Any]) -> None:
+    from rm_value_tasks.models.reward_server import ServerRewardLM
+
+    if not arguments.get("base_url"):
+        raise ModelError("base_url= is missing; give the server's address in --model-args.")
+    server = ServerRewardLM.create_from_arg_obj({"pretrained": model, **arguments})
+    found.add("scored", "the served classifier's raw output for the conversation")
+    info = server.get_model_info()
+    for name in ("server", "served_model", "engine", "engine_version", "activation", "max_length"):
+        found.add(name.replace("_", " "), str(info.get(name)))
+    (tokens,) = server.encoder.encode([(_QUESTION, f" {_ANSWER}")])
+    found.add("template", f"the tokenizer's; sha256 {info['chat_template_sha256'][:12]}...")
+    found.add("example", repr(server.tokenizer.decode(tokens["input_ids"])))
+    found.add("memory", "the server's")
