@@ -29,7 +29,9 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(VENV)/.installed
+	@echo "The slow tests, and more cases of the fuzz tests; about an hour"
 	$(BIN)/python -m pytest -m slow --durations 0
+	FUZZ_EXAMPLES=700 $(BIN)/python -m pytest tests/test_fuzz.py
 
 # Laid over the environment, so that nothing else changes.
 test-versions: $(VENV)/.installed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,8 @@ def whole(path: Path) -> Iterator[Path]:
     A link is followed, and a file that is there already hands on its mode.
     """
     path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    _sweep(path)
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")
     try:
         yield temporary
         if path.exists():
@@ -34,6 +37,27 @@ def whole(path: Path) -> Iterator[Path]:
             os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes of this machine left of earlier tries."""
+    own = f".{path.name}.{platform.node()}."
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        number = left.name.removeprefix(own)
+        if number != left.name and number.isdecimal() and not _runs(int(number)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # elsewhere a signal cannot just ask
+        return True
+    try:
+        os.kill(process, 0)  # asks only
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

@@ -39,14 +39,18 @@ def browser():
     shutil.rmtree(profile, ignore_errors=True)
 
 
+def rename(sample):
+    words = sample["doc"]["words"]
+    sample["doc"]["words"] = [HOSTILE if word == "ability" else word for word in words]
+
+
 @pytest.fixture(scope="module")
 def page(browser, tmp_path_factory):
     """The report of three models, one of them and one word with markup for a name, opened."""
     base = tmp_path_factory.getbasetemp()
     root = runs.all_of(base)
     folder = runs.copy(root / "second", tmp_path_factory.mktemp("hostile") / "run")
-    samples = runs.samples_of(folder)
-    samples.write_text(samples.read_text().replace('"ability"', json.dumps(HOSTILE)))
+    runs.remake(folder, rename)
     path = runs.results_of(folder)
     content = json.loads(path.read_text())
     content["config"] |= {"model": "reward", "model_args": {"pretrained": HOSTILE}}

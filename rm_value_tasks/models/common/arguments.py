@@ -256,12 +256,12 @@ def numbers(weights: str | float | Sequence[float] | None) -> list[float] | None
     """
     if weights is None:
         return None
-    if isinstance(weights, int | float):  # lm-eval reads a single one as a number
-        return [float(weights)]
     try:
+        if isinstance(weights, int | float):  # lm-eval reads a single one as a number
+            return [float(weights)]
         parts = weights.split(";") if isinstance(weights, str) else weights
         return [float(weight) for weight in parts]
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ModelError(f"weights={weights!r} is not numbers separated by ';'.") from None
 
 

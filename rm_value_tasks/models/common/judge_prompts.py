@@ -83,12 +83,16 @@ class JudgePrompt:
 
 
 def _scale(ratings: str | Sequence[float]) -> dict[str, float]:
+    if not isinstance(ratings, str | int | float | list | tuple):
+        raise ModelError(f"ratings={ratings!r} is not numbers separated by ';'.")
     if isinstance(ratings, int | float):  # lm-eval reads a single one as a number
         ratings = str(ratings)
-    parts = ratings.split(";") if isinstance(ratings, str) else [f"{each:g}" for each in ratings]
     try:
+        parts = (
+            ratings.split(";") if isinstance(ratings, str) else [f"{each:g}" for each in ratings]
+        )
         scale = {part.strip(): float(part) for part in parts}
-    except ValueError:
+    except (OverflowError, TypeError, ValueError):
         raise ModelError(f"ratings={ratings!r} is not numbers separated by ';'.") from None
     if len(scale) < 2 or len(scale) != len(parts):
         raise ModelError(f"ratings={ratings!r} is not two or more different numbers.")

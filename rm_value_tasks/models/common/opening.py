@@ -64,8 +64,10 @@ def refuse_missing(name: str, what: str) -> None:
     """Refuse a name that is no folder and cannot be a hub's.
 
     Raises:
-        ModelError: if so, or if it is a file.
+        ModelError: if so, or if it is a file, or no text.
     """
+    if not isinstance(name, str):
+        raise ModelError(f"{name!r} names no {what}; give a folder or a hub id.")
     if Path(name).is_file():
         raise ModelError(f"{name!r} is a file; give the folder that holds it, or a hub id.")
     if not Path(name).is_dir() and _looks_like_path(name):
