@@ -105,7 +105,10 @@ def _run_after(name, loader):
                 '"$(rm-value-tasks task-path)" for the tasks.\n'
             )
 
-    loader.exec_module = exec_module
+    try:
+        loader.exec_module = exec_module
+    except AttributeError:  # a loader that takes no attribute: its module loads as it is
+        return
 
 
 def install():

@@ -174,3 +174,13 @@ def test_a_task_manager_of_another_signature_works_as_without_us(tmp_path):
         PYTHONPATH=str(tmp_path),
     )
     assert (done.stdout.strip(), done.returncode) == ("[1]", 0)
+
+
+def test_a_loader_that_takes_no_attribute_loads_its_module():
+    class Slotted:
+        __slots__ = ()
+
+        def exec_module(self, module):
+            pass
+
+    _autoload._run_after("lm_eval.models", Slotted())

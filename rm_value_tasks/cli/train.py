@@ -43,6 +43,7 @@ def train(config: str, dry_run: bool) -> None:
     failed = grid.run(plan, click.echo)
     if failed:
         click.echo(f"{len(failed)} of {len(plan.cells)} cells failed:", err=True)
-        for name, reason in failed.items():
-            click.echo(f"  {name}: {reason}", err=True)
+        for reason in dict.fromkeys(failed.values()):
+            names = [name for name in failed if failed[name] == reason]
+            click.echo(f"  {', '.join(names)}: {reason}", err=True)
         sys.exit(1)

@@ -7,6 +7,7 @@ samples documents are JSON, while scores are strings.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -70,11 +71,16 @@ def find(paths: Iterable[str | Path]) -> tuple[list[Path], list[Skipped]]:
     found: dict[Path, None] = {}
     skipped: list[Skipped] = []
     for path in map(Path, paths):
-        if not os.path.lexists(path):
+        if path.is_dir():
+            files = _below(path)
+        else:
+            # Given --output_path NAME.json, lm_eval writes NAME_DATE.json.
+            dated = sorted(path.parent.glob(f"{glob.escape(path.stem)}_[0-9]*{path.suffix}"))
+            files = [path] if os.path.lexists(path) else dated
+        if not files and not path.is_dir():
             raise DataError(
                 f"there is no file or folder {path}; give what lm_eval wrote to --output_path."
             )
-        files = _below(path) if path.is_dir() else [path]
         for file in files:
             # A pipe or a device would be read for ever.
             regular = file.is_file()

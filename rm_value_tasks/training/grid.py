@@ -105,7 +105,7 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
     digest = cache(checkpoint_digest)
     standing = {cell.name: status(cell, grid.output, digest) for cell in grid.cells}
     state.wait_for_everyone()  # before one process changes what the others read
-    load = cache(_load)
+    load = _once(_load)
     failed: dict[str, str] = {}
     for number, cell in enumerate(grid.cells, 1):
         label = f"[{number}/{len(grid.cells)}] {cell.name}"
@@ -140,6 +140,25 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
 
 def _silent(line: str) -> None:
     pass
+
+
+def _once(load: Callable[[Data], pairs.Pairs]) -> Callable[[Data], pairs.Pairs]:
+    """Load each dataset once, and let one that cannot be had fail once: a hub is asked for long."""
+
+    @cache
+    def found(data: Data) -> pairs.Pairs | Exception:
+        try:
+            return load(data)
+        except Exception as error:
+            return error
+
+    def again(data: Data) -> pairs.Pairs:
+        result = found(data)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return again
 
 
 def _load(data: Data) -> pairs.Pairs:

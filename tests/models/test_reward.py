@@ -546,3 +546,13 @@ def test_the_template_that_lm_eval_names_is_the_one_that_is_scored_with(tmp_path
     tokenizer.save_pretrained(tiny.save(tmp_path / "one", "qwen3"))
     assert named == pytest.approx(rewards(load(tmp_path / "one")))
     assert rewards(load(folder, chat_template="tool_use")) == pytest.approx(named)
+
+
+def test_a_path_of_which_lm_eval_makes_no_folder_is_refused_before_scoring(tmp_path, monkeypatch):
+    folder = tmp_path.joinpath(*["a" * 60] * 5)
+    tiny.save(folder, "llama")
+    arguments = {"pretrained": str(folder)}
+    RewardLM.create_from_arg_obj(arguments, {"device": "cpu"})
+    monkeypatch.setattr("sys.argv", ["lm_eval", "--output_path=out"])
+    with pytest.raises(ModelError, match=r"has \d+ letters where a file system takes 255"):
+        RewardLM.create_from_arg_obj(arguments, {"device": "cpu"})

@@ -479,6 +479,16 @@ def test_a_lean_beyond_its_scale_is_refused_without_samples_too(root, tmp_path):
         load(folder, need_samples=False)
 
 
+def test_the_name_given_to_output_path_finds_the_dated_file(root, tmp_path):
+    folder = runs.copy(root / "first", tmp_path / "run")
+    path = runs.results_of(folder)
+    date = path.stem.rpartition("_")[2]
+    path.rename(path.with_name(f"first_{date}.json"))
+    assert load(path.with_name("first.json")).runs[0].model == load(folder).runs[0].model
+    with pytest.raises(DataError, match="there is no file or folder"):
+        load(path.with_name("second.json"))
+
+
 def test_a_limited_run_is_partial(root, tmp_path):
     runs.evaluate(
         tmp_path,

@@ -10,13 +10,14 @@ import difflib
 import functools
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.utils import simple_parse_args_string
+from lm_eval.utils import sanitize_model_name, simple_parse_args_string
 from torch.utils import collect_env
 
 from rm_value_tasks.errors import ModelError
@@ -65,6 +66,7 @@ class FromArguments:
             ModelError: if an argument has no meaning here, naming the one that was meant.
         """
         cls.refuse_arguments(arg_dict)
+        _refuse_long_name(str(arg_dict.get("peft") or arg_dict.get("pretrained") or ""))
         options = (additional_config or {}).items()
         return cls(**{key: value for key, value in options if value is not None} | dict(arg_dict))
 
@@ -76,6 +78,18 @@ class FromArguments:
             ModelError: naming the one that was meant.
         """
         refuse_unknown(arg_dict, _arguments(cls), others=cls.passes_on)
+
+
+def _refuse_long_name(name: str) -> None:
+    """Refuse a name of which lm_eval could make no folder; it would score and write nothing."""
+    folder = sanitize_model_name(name)
+    asked = any(argument.startswith(("--output_path", "-o")) for argument in sys.argv)
+    if asked and len(folder.encode()) > _LONGEST_NAME:
+        raise ModelError(
+            f"lm_eval would write below a folder named after the model's path, which has "
+            f"{len(folder.encode())} letters where a file system takes {_LONGEST_NAME}; go to the "
+            "model's folder, or link to it from a shorter path."
+        )
 
 
 def refuse_unknown(given: Iterable[str], own: Iterable[str], *, others: bool) -> None:
@@ -92,6 +106,8 @@ def refuse_unknown(given: Iterable[str], own: Iterable[str], *, others: bool) ->
         meant = f"did you mean {close[0]}=?" if close else f"known are {', '.join(sorted(known))}."
         raise ModelError(f"there is no argument {name}=; {meant}")
 
+
+_LONGEST_NAME = 255
 
 _CONFIG = {"bos_token_id", "eos_token_id", "pad_token_id"}
 """Values of a model's config that sound like arguments of ours."""
