@@ -66,3 +66,19 @@ def test_a_file_that_cannot_be_written_is_left_as_it_was(tmp_path):
     assert file.read_text() == "old"
     with pytest.raises(DataError, match="choose another place"):
         write_whole(tmp_path / "no" / "file", "new")
+
+
+def test_what_a_killed_process_left_goes_and_what_a_live_one_writes_stays(tmp_path):
+    import platform
+
+    node = platform.node()
+    dead, alive, foreign = (
+        tmp_path / f".out.txt.{tail}"
+        for tail in (f"{node}.{2**22 + 1}", f"{node}.{os.getppid()}", "elsewhere.7")
+    )
+    for path in (dead, alive, foreign):
+        path.write_text("half")
+    write_whole(tmp_path / "out.txt", "whole")
+    assert not dead.exists()
+    assert alive.exists()
+    assert foreign.exists()

@@ -93,17 +93,25 @@ def examine(kind: str, model: str, arguments: Mapping[str, Any]) -> Findings:
 def _look(found: Findings, kind: str, model: str, given: Mapping[str, Any]) -> None:
     where = {key: given[key] for key in ("revision", "subfolder") if given.get(key)}
     trusted = bool(given.get("trust_remote_code"))
-    config = read_config(model, **where)
+    gguf = {"gguf_file": given["gguf_file"]} if given.get("gguf_file") else {}
+    read = {} if gguf else read_config(model, **where)
     with in_one_sentence(f"the config of {model!r}"):
-        whole = transformers.AutoConfig.from_pretrained(model, trust_remote_code=trusted, **where)
-    files = WeightFiles(model, download=False, **where)
-    files.refuse_incomplete()
-    if "ForSequenceClassification" in str(config.get("architectures")):
+        whole = transformers.AutoConfig.from_pretrained(
+            model, trust_remote_code=trusted, **where, **gguf
+        )
+    if "ForSequenceClassification" in str(read.get("architectures")):
         raise ModelError(
             f"{model!r} is a classifier, not a language model; score it with --model reward."
         )
-    found.add("memory", files.memory(config, given.get("dtype")))
-    tokenizer = open_tokenizer(given.get("tokenizer") or model, trust_remote_code=trusted, **where)
+    if gguf:
+        found.add("memory", "float32 weights, which a GGUF file becomes when it is loaded")
+    else:
+        files = WeightFiles(model, download=False, **where)
+        files.refuse_incomplete()
+        found.add("memory", files.memory(read, given.get("dtype")))
+    tokenizer = open_tokenizer(
+        given.get("tokenizer") or model, trust_remote_code=trusted, **where, **gguf
+    )
     use_chat_template(tokenizer, given.get("chat_template"))
     passed = template_args(given.get("chat_template_args"), given.get("enable_thinking"))
     rows = getattr(whole.get_text_config(), "vocab_size", None) or math.inf

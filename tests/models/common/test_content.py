@@ -83,6 +83,24 @@ def test_off_loaded_weights_are_read_where_they_are(tmp_path):
     assert weights_digest(spread) == whole
 
 
+def test_names_types_and_shapes_count():
+    def digest(**tensors):
+        module = torch.nn.Module()
+        for name, tensor in tensors.items():
+            module.register_buffer(name, tensor)
+        return weights_digest(module)
+
+    zeros = torch.zeros(4)
+    told = [
+        digest(a=zeros),
+        digest(b=zeros),
+        digest(a=zeros.view(2, 2)),
+        digest(a=zeros.view(torch.int32)),
+        digest(a=zeros, b=zeros.clone()),
+    ]
+    assert len(set(told)) == len(told)
+
+
 def test_weights_out_of_sight_have_no_digest():
     with torch.device("meta"):
         assert weights_digest(torch.nn.Linear(2, 2)) is None

@@ -119,6 +119,19 @@ def lora_without_one_half(folder):
     return folder / "base", {"peft": str(folder / "adapter")}
 
 
+def test_an_adapter_without_one_of_its_layers_is_refused(tmp_path):
+    folder, arguments = tiny.save(tmp_path / "base", "llama"), {"peft": str(tmp_path / "adapter")}
+    adapter(tmp_path / "adapter", tiny.build("llama"), ["q_proj"], task_type="SEQ_CLS")
+
+    def drop(tensors):
+        for key in [key for key in tensors if "layers.1" in key]:
+            del tensors[key]
+
+    edit(tmp_path / "adapter" / "adapter_model.safetensors", drop)
+    with pytest.raises(RMValueTasksError, match=r"lacks .*layers\.1.* that its config names"):
+        run(folder, **arguments)
+
+
 def missing_shard(folder):
     tiny.build("llama").save_pretrained(folder, max_shard_size="30KB")
     tiny.tokenizer_of("llama").save_pretrained(folder)
