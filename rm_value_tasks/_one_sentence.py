@@ -16,6 +16,8 @@ __all__ = ["install", "sentence"]
 _LIBRARIES = ("transformers", "huggingface_hub", "datasets", "safetensors", "tokenizers", "peft")
 _OURS = ("reward", "generative-judge", "hf-shared-prefix", "value_bias", "rm_preferences")
 """What names of our models and tasks hold; in other runs lm-eval's errors are lm-eval's."""
+_FLAGS = ("--model", "-M", "--tasks", "-t")
+_ROOMS = ("rm_value_tasks.models", "rm_value_tasks.tasks")
 
 
 def install():
@@ -37,6 +39,18 @@ def install():
     sys.excepthook = hook
 
 
+def _in_play():
+    """Whether a model or task of ours is asked for, or was loaded."""
+    asked = []
+    for before, argument in zip(["", *sys.argv[:-1]], sys.argv, strict=True):
+        if before in _FLAGS:
+            asked.append(argument)
+        elif argument.partition("=")[0] in _FLAGS:
+            asked.append(argument.partition("=")[2])
+    ours = any(name in argument for argument in asked for name in _OURS)
+    return ours or any(name.startswith(_ROOMS) for name in sys.modules)
+
+
 def sentence(error):
     """Return what to show of an error instead of its traceback; None for a fault of a program.
 
@@ -50,8 +64,7 @@ def sentence(error):
         if isinstance(cause, RMValueTasksError):
             return " ".join(str(cause).split())
         cause = cause.__cause__
-    in_play = any(name in argument for argument in sys.argv for name in _OURS)
-    if not in_play or not isinstance(error, (OSError, ValueError)):
+    if not _in_play() or not isinstance(error, (OSError, ValueError)):
         return None
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:

@@ -92,8 +92,12 @@ def test_faults_of_programs_keep_their_traceback(monkeypatch):
     with pytest.raises(Exception, match="none") as caught:
         transformers.AutoConfig.from_pretrained("/none/none/none")
     assert "none" in _one_sentence.sentence(caught.value)
-    monkeypatch.setattr(sys, "argv", ["lm_eval", "--tasks", "arc_easy"])
-    assert _one_sentence.sentence(caught.value) is None
+    monkeypatch.setattr(_one_sentence, "_ROOMS", ("not.loaded",))
+    for argv in (["--tasks", "arc_easy"], ["--tasks=arc_easy", "--output_path", "reward/out"]):
+        monkeypatch.setattr(sys, "argv", ["lm_eval", *argv])
+        assert _one_sentence.sentence(caught.value) is None
+    monkeypatch.setattr(sys, "argv", ["lm_eval", "--tasks=value_bias"])
+    assert _one_sentence.sentence(caught.value)
 
 
 def test_other_programs_are_left_alone(monkeypatch):

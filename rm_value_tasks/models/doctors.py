@@ -124,7 +124,14 @@ def _look(found: Findings, kind: str, model: str, given: Mapping[str, Any]) -> N
         found.add("template", "none: leave --apply_chat_template out")
     else:
         template = Template(tokenizer, passed, given.get("template_date", DATE))
-        template.check(answers=False)
+        try:
+            template.check(answers=False)
+        except ModelError as error:
+            if kind == "generative-judge":
+                raise
+            found.add("template", f"leave --apply_chat_template out: {error}")
+            found.add("example", repr(f"{_QUESTION} {_ANSWER}"))
+            return
         told = template.settings()
         found.add("template", f"the tokenizer's; sha256 {told['chat_template_sha256'][:12]}...")
         question = _QUESTION

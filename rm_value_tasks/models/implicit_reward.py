@@ -202,7 +202,10 @@ class ImplicitRewardLM(RewardsOnly, FromArguments, LM):
         if not plain or not self.policy.tokenizer.chat_template:
             return
         word = "freedom"
-        ending = self.policy.render([{"role": "user", "content": word}]).rpartition(word)[2]
+        try:
+            ending = self.policy.render([{"role": "user", "content": word}]).rpartition(word)[2]
+        except ModelError:  # a template that cannot be used has rendered nothing
+            return
         for context in plain:
             if ending.strip() and context.endswith(ending):
                 raise ModelError(

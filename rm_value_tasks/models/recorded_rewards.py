@@ -82,6 +82,8 @@ def _number(value: Any) -> float | None:
         return math.nan
     if isinstance(value, str):
         value = value.strip() or "nan"
+        if "_" in value or not value.isascii():  # numbers to Python, to nobody else
+            return None
     elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     try:
@@ -121,7 +123,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def _refuse_repeated(path: Path, names: Iterable[Any]) -> None:
     seen = set()
     for name in names:
-        if name in seen:
+        if name in seen and str(name):  # spreadsheets leave empty columns behind
             raise DataError(f"{path} has the column {str(name)!r} twice; keep one.")
         seen.add(name)
 

@@ -125,9 +125,13 @@ def load(path: str | Path) -> Grid:
 
 
 def _given(value: Any) -> Any:
-    """Leave out what is null, as if the key were not there."""
+    """Leave out what is null, as if the key were not there, but in what is passed on."""
     if isinstance(value, Mapping):
-        return {key: _given(item) for key, item in value.items() if item is not None}
+        return {
+            key: item if key in ("training", "metadata") else _given(item)
+            for key, item in value.items()
+            if item is not None
+        }
     return [_given(item) for item in value] if isinstance(value, list) else value
 
 

@@ -71,8 +71,12 @@ def inputs(cell: Cell, digest: Digest) -> dict[str, str | None]:
     """
     sources = [cell.data, *([cell.counter] if cell.counter else [])]
     found = {cell.base.pretrained: digest(cell.base.pretrained, cell.base.revision)}
-    local = [data.dataset for data in sources if Path(data.dataset).exists()]
+    local = [data.dataset for data in sources if _local(data.dataset)]
     return found | {name: digest(name, None) for name in local}
+
+
+def _local(name: str) -> bool:
+    return Path(name).exists()
 
 
 def _replaced(before: Any, now: Mapping[str, str | None]) -> str:
@@ -129,6 +133,8 @@ def run(grid: Grid, say: Callable[[str], None]) -> dict[str, str]:
             _write(folder, cell, status="failed", error=failed[cell.name], inputs=content)
             speak(f"{label}: failed: {failed[cell.name]}")
         else:
+            # A hub's base is known by its commit once it has been loaded.
+            content |= {k: v for k, v in inputs(cell, checkpoint_digest).items() if not _local(k)}
             _write(folder, cell, status="finished", **measured, inputs=content)
             _tidy(folder, cell)
             speak(f"{label}: finished{_accuracy(measured)}")

@@ -12,7 +12,7 @@ import torch
 import transformers
 from click.testing import CliRunner
 from lm_eval.api.instance import Instance
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from rm_value_tasks.cli import cli, main
 from rm_value_tasks.errors import ModelError
@@ -42,9 +42,14 @@ def as_model_args(arguments):
 @pytest.mark.parametrize("name", BUILDERS)
 def test_it_says_how_every_family_is_read(tmp_path, name, monkeypatch):
     case = BUILDERS[name](tmp_path)
-    monkeypatch.setattr(
-        transformers.PreTrainedModel, "from_pretrained", lambda *_, **__: pytest.fail("weights")
-    )
+    load = transformers.PreTrainedModel.from_pretrained.__func__
+
+    def headers_alone(cls, *args, **kwargs):
+        if kwargs.get("device_map") != "meta":
+            pytest.fail("weights")
+        return load(cls, *args, **kwargs)
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "from_pretrained", classmethod(headers_alone))
     code, rows = doctor(case.folder, "--model-args", as_model_args(case.arguments))
     assert code == 0, rows
     family = case.family or name
@@ -90,9 +95,9 @@ def test_weights_that_do_not_fit_are_refused_as_by_the_model(tmp_path):
     tiny_families.edit(case.folder, architectures=["LlamaForSequenceClassification"])
     assert "has no score.weight" in doctor(case.folder)[1]["refused"]
     assert doctor(case.folder, "--readout", "position")[0] == 0
-    shapes = {"model.norm.weight": (32,), "score.weight": (1, 32), "gate.x": (1,)}
-    tensors = {name: torch.ones(shape) for name, shape in shapes.items()}
-    save_file(tensors, case.folder / "model.safetensors")
+    tiny.save(case.folder, "qwen3" if "qwen" in str(case.folder) else "llama")
+    tensors = load_file(case.folder / "model.safetensors")
+    save_file({**tensors, "gate.x": torch.ones(1)}, case.folder / "model.safetensors")
     assert "does not use (gate.x)" in doctor(case.folder)[1]["refused"]
 
 

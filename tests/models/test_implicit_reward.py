@@ -337,6 +337,34 @@ def test_a_system_text_that_one_template_refuses_reaches_neither(language_model,
         score()
 
 
+SILENT = (  # as Phi-3-mini's first: no word of system turns
+    "{% for m in messages %}{% if m['role'] != 'system' %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] }}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_template_that_drops_the_system_text_in_silence_is_refused(language_model, tmp_path):
+    (tmp_path / "silent.jinja").write_text(SILENT)
+    folders = language_model("qwen3"), language_model("llama")
+    model = load(*folders, chat_template=str(tmp_path / "silent.jinja"))
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}]
+    with pytest.raises(ModelError, match="leaves out or changes the system text"):
+        model.apply_chat_template(turns)
+
+
+def test_a_template_that_is_not_used_is_not_in_the_way(language_model, tmp_path):
+    (tmp_path / "lists.jinja").write_text(
+        "{% for c in messages[0]['content'] %}{{ c.text }}{% endfor %}"
+    )
+    folders = language_model("qwen3"), language_model("llama")
+    expected = rewards(load(*folders), chat=False)
+    model = load(*folders, chat_template=str(tmp_path / "lists.jinja"))
+    assert rewards(model, chat=False) == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(ModelError, match="changes the question"):
+        rewards(model, chat=True)
+
+
 def test_loaded_models_work_but_cannot_be_loaded_one_after_the_other(language_model):
     folders = language_model("llama"), language_model("gemma2")
     models = [transformers.AutoModelForCausalLM.from_pretrained(f).eval() for f in folders]

@@ -76,6 +76,8 @@ def test_a_file_gives_back_what_was_written(tmp_path_factory, scores):
         ("scores.jsonl", '{"prompt": ', "cannot be read as jsonl"),
         ("scores.csv", "response,best_ever_one,best_ever_one\nlove,1,2\n", "'best_ever_one' twice"),
         ("scores.csv", "prompt,response,score,score\nx,love,1,2\n", "'score' twice"),
+        ("scores.csv", "prompt,response,score\nx,love,1_000\n", "'1_000' where the score"),
+        ("scores.csv", "prompt,response,score\nx,love,١\n", "where the score"),
         ("scores.csv", "response,best_ever_one,score\nlove,1,2\n", "a column score beside"),
         ("scores.csv", "response,best_ever_one\nlove,true\n", "'true' where the score"),
         ("scores.jsonl", '{"prompt": "x", "response": "a", "score": true}', "True where the score"),
@@ -96,6 +98,11 @@ def test_bad_files_are_named(tmp_path, name, content, message):
         path.write_text(content)
     with pytest.raises(DataError, match=message):
         read_scores(path)
+
+
+def test_empty_columns_of_a_spreadsheet_are_left_out(tmp_path):
+    (tmp_path / "scores.csv").write_text("prompt,response,score,,\nx,love,1.5,,\n")
+    assert read_scores(tmp_path / "scores.csv") == {("x", "love"): 1.5}
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])

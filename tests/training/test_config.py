@@ -64,6 +64,17 @@ def test_a_number_without_a_dot_is_a_number(tmp_path):
     assert load(path).cells[0].training["learning_rate"] == 3e-5
 
 
+def test_null_is_passed_on_where_it_means_something(tmp_path):
+    cell = read(
+        tmp_path,
+        training={"save_total_limit": None, "report_to": None},
+        probe={"metadata": {"forms": None}},
+    ).cells[0]
+    assert cell.training["save_total_limit"] is None
+    assert "report_to" in cell.training
+    assert cell.probe.metadata == {"forms": None}
+
+
 def test_the_digest_follows_whatever_changes_the_outcome(tmp_path):
     digest = read(tmp_path).cells[0].digest
     assert read(tmp_path, output="elsewhere").cells[0].digest == digest

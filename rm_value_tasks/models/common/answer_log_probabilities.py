@@ -60,15 +60,13 @@ class AnswerLM(SharedPrefixLM):
         self._whole_response = whole_response
         self._date = template_date
         self._template: Template | None = None
-        if self.tokenizer.chat_template:
-            self.template.check(answers=False)
 
     @property
     def template(self) -> Template:
-        """The tokenizer's chat template.
+        """The tokenizer's chat template, checked when it is first used.
 
         Raises:
-            ModelError: if there is none.
+            ModelError: if there is none, or it loses what it is given.
         """
         if not self.tokenizer.chat_template:
             raise ModelError(
@@ -77,7 +75,9 @@ class AnswerLM(SharedPrefixLM):
                 "for the reference)."
             )
         if self._template is None:
-            self._template = Template(self.tokenizer, self.chat_template_args, self._date)
+            found = Template(self.tokenizer, self.chat_template_args, self._date)
+            found.check(answers=False)
+            self._template = found
         return self._template
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
@@ -97,9 +97,11 @@ class AnswerLM(SharedPrefixLM):
         """Render a conversation up to where the answer starts.
 
         Raises:
-            ModelError: if the tokenizer has no chat template, or it refuses the messages.
+            ModelError: if the tokenizer has no chat template, or it refuses the messages, or
+                drops their system text.
         """
         opened = messages[-1]["role"] != "assistant"
+        self.template.takes(messages)  # refuses one that would drop the system text
         text = self.template.render(
             messages, add_generation_prompt=opened, continue_final_message=not opened
         )
@@ -159,7 +161,9 @@ class AnswerLM(SharedPrefixLM):
 
     def template_settings(self) -> dict[str, Any]:
         """Return what rendered prompts depend on; of a model without a template, nothing."""
-        return self.template.settings() if self.tokenizer.chat_template else {}
+        if not self.tokenizer.chat_template:
+            return {}
+        return Template(self.tokenizer, self.chat_template_args, self._date).settings()
 
     def split_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Tokenize a context and its continuation, the context's last newline apart."""

@@ -27,7 +27,17 @@ _WORDS = 1 << 18
 """64-bit words that are summed at once: 2 MiB, which a processor's cache holds."""
 _PASSING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache")
 """Of a config: what does not say what the model computes, or is told elsewhere."""
-_OF_TRAINING = ("optimizer", "scheduler", "rng_state", "trainer_state", "training_args", "README")
+_OF_MODELS = ("config.json", "adapter_config.json", "tokenizer_config.json")
+"""Of which one lies in a model's, adapter's or tokenizer's folder."""
+_SUFFIXES = (
+    *(".safetensors", ".bin", ".pt", ".gguf", ".json", ".jinja", ".py", ".model", ".txt"),
+    ".tiktoken",
+)
+"""Of weights, configs, tokenizers, templates and code."""
+_OF_TRAINING = (
+    *("optimizer", "scheduler", "rng_state", "trainer_state", "training_args", "results_"),
+    *("samples_", "eval", "all_results", "train_results"),
+)
 """How files begin that lie beside a checkpoint and that no score depends on."""
 
 
@@ -68,11 +78,14 @@ def weights_digest(model: Any) -> str | None:
 
 def _tensors(model: Any) -> Iterator[tuple[str, torch.Tensor | None]]:
     for place, module in model.named_modules():
-        own = dict(module.named_parameters(recurse=False))
+        own: dict[str, Any] = dict(module.named_parameters(recurse=False))
         unsaved = module._non_persistent_buffers_set
         own |= {k: v for k, v in module.named_buffers(recurse=False) if k not in unsaved}
         for key, tensor in sorted(own.items()):
-            yield f"{place}.{key}", _off_loaded(module, key) if tensor.is_meta else tensor.detach()
+            # A quantizer's own class keeps scales beside its weights, where it likes.
+            plain = type(tensor) in (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
+            found = _off_loaded(module, key) if tensor.is_meta else tensor.detach()
+            yield f"{place}.{key}", found if plain else None
 
 
 def _off_loaded(module: Any, key: str) -> torch.Tensor | None:
@@ -132,35 +145,43 @@ def checkpoint_digest(name: str, revision: str | None = None) -> str | None:
     if Path(name).exists():
         return files_digest(Path(name))
     try:
-        cached = try_to_load_from_cache(name, "config.json", revision=revision)
+        cached = [try_to_load_from_cache(name, file, revision=revision) for file in _OF_MODELS]
         # The cache has a folder for each commit.
-        commit = Path(cached).parent.name if isinstance(cached, str) else None
-        commit = commit or model_info(name, revision=revision).sha
-    except (OSError, ValueError):  # no such name, or the hub is not reached: loading says so
+        commits = [Path(found).parent.name for found in cached if isinstance(found, str)]
+        commit = commits[0] if commits else model_info(name, revision=revision).sha
+    except Exception:  # no such name, or the hub is not reached: loading says so
         return None
     return _digest(f"{name} {commit}".encode())
 
 
 def files_digest(path: Path) -> str:
-    """Digest a file, or the files below a folder but those of a trainer and hidden ones.
+    """Digest a file, or the files below a folder; of a model's folder those that make the model.
 
-    Every byte is read, at about 1 GB/s a core.
+    Every byte is read, at about 1 GB/s a core. Hidden files do not count.
 
     Raises:
         OSError: if a file cannot be read.
     """
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    told = [file for file in files if file == path or _counts(file.relative_to(path))]
+    if path.is_file():
+        told = [path]
+    elif any((path / name).is_file() for name in _OF_MODELS):
+        told = sorted(file for file in path.iterdir() if file.is_file() and _makes_model(file))
+    else:
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        told = [file for file in files if not _hidden(file.relative_to(path))]
     with ThreadPoolExecutor() as pool:
         digests = list(pool.map(_file_digest, told))
     names = [file.relative_to(path).as_posix() for file in told]
     return _digest(json.dumps(list(zip(names, digests, strict=True))).encode())
 
 
-def _counts(file: Path) -> bool:
-    return not any(part.startswith(".") for part in file.parts) and not file.name.startswith(
-        _OF_TRAINING
-    )
+def _hidden(file: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts)
+
+
+def _makes_model(file: Path) -> bool:
+    kind = file.suffix in _SUFFIXES
+    return kind and not file.name.startswith((".", *_OF_TRAINING))
 
 
 def _file_digest(path: Path) -> str:

@@ -21,7 +21,7 @@ from lm_eval.utils import sanitize_model_name, simple_parse_args_string
 from torch.utils import collect_env
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.content import model_digests
+from rm_value_tasks.models.common.content import checkpoint_digest, model_digests
 from rm_value_tasks.models.common.opening import in_one_sentence, read_config, refuse_missing
 
 __all__ = [
@@ -197,7 +197,12 @@ class HarnessHF(FromArguments, HFLM):
 
     def digests(self) -> dict[str, str | None]:
         """Return what model and tokenizer are by content (``content.model_digests``)."""
-        return model_digests(self.model, self.tokenizer)
+        found = model_digests(self.model, self.tokenizer)
+        if found["weights_digest"] is None:  # quantized, or out of sight: then by its files
+            for name in ("pretrained", "peft"):
+                if isinstance(given := getattr(self, name, None), str):
+                    found[f"{name}_digest"] = checkpoint_digest(given, self.revision)
+        return found
 
     def get_model_info(self) -> dict[str, Any]:
         """Return what lm-eval writes into ``results["config"]``."""

@@ -44,6 +44,8 @@ _HOSTILE = (
 """Texts that a template has to keep, but for the white space around them."""
 _THOUGHTS = ("a </think> b", "a [/think] b", "<think>a</think>b", "[think]a[/think]b")
 """Answers of which a template may cut what the model only thought."""
+_TAGS = frozenset("<>[]{}|")
+"""Signs of tags, of which every template has its own; answers with them are always rendered."""
 _MARKS = (*(f"a{mark}b" for mark in string.punctuation), *_HOSTILE[:5], *_THOUGHTS, "a  b")
 """Answers with every sign that a template may act on."""
 
@@ -68,6 +70,7 @@ class Template:
     ) -> None:
         self._tokenizer = tokenizer
         self.left_out = False
+        self._system: dict[bool, bool] = {}
         if not tokenizer.chat_template:
             raise ModelError(
                 f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, so its "
@@ -100,8 +103,9 @@ class Template:
                     f"--apply_chat_template one of {', '.join(sorted(named))}."
                 )
             self._tokenizer.chat_template = named[name]
-            for seen in ("acts_on", "prompt_ending", "_takes_system"):
+            for seen in ("acts_on", "prompt_ending"):
                 vars(self).pop(seen, None)
+            self._system.clear()
             self.check()
         return self.text
 
@@ -134,15 +138,26 @@ class Template:
         Raises:
             ModelError: as ``render``, or if the template drops the system text without a word.
         """
-        if not any(message["role"] == "system" for message in messages):
-            return self.render(messages, **kwargs)
-        if self._takes_system:
+        if self.takes(messages):
             return self.render(messages, **kwargs)
         if not self.left_out:
             _logger.warning("The chat template of %s takes no system text; left out.", self._name)
         self.left_out = True
         kept = [message for message in messages if message["role"] != "system"]
         return self.render(kept, **kwargs)
+
+    def takes(self, messages: Sequence[Mapping[str, str]]) -> bool:
+        """Say whether the template takes the system text of a conversation, if it has one.
+
+        Raises:
+            ModelError: if it drops the text without a word.
+        """
+        if not any(message["role"] == "system" for message in messages):
+            return True
+        answered = messages[-1]["role"] == "assistant"
+        if answered not in self._system:
+            self._system[answered] = self._takes_system(answered)
+        return self._system[answered]
 
     def check(self, *, answers: bool = True) -> None:
         """Refuse a template that loses, or changes, a question or an answer.
@@ -178,12 +193,13 @@ class Template:
             except ModelError:
                 joins = False
             if not joins:
-                signs.update(mark for mark in answer if not mark.isalnum() or not mark.isascii())
+                odd = {mark for mark in answer if not mark.isalnum() or not mark.isascii()}
+                signs.update(odd - _TAGS - {" "} or odd)
         return frozenset(signs)
 
     def is_plain(self, answer: str) -> bool:
         """Say whether an answer can stand between the halves of its context's rendering."""
-        if answer != answer.strip() or not answer.isprintable():
+        if answer != answer.strip() or not answer.isprintable() or _TAGS.intersection(answer):
             return False
         odd = {mark for mark in answer if not mark.isascii()}
         acts = self.acts_on
@@ -201,18 +217,24 @@ class Template:
     def settings(self) -> dict[str, Any]:
         """Return what a rendering depends on, and a digest of one."""
         dated = "strftime_now" in self.text
-        rendering = self.render(_turns(_HOSTILE[0], _WORD))
+        try:
+            rendering = self.render(_turns(_HOSTILE[0], _WORD))
+        except ModelError:  # of a template that takes questions alone, or is not used
+            rendering = ""
+        digest = hashlib.sha256(rendering.encode()).hexdigest() if rendering else None
         return {
             "chat_template_sha256": hashlib.sha256(self.text.encode()).hexdigest(),
             "chat_template_args": self.args,
             "template_date": self._date.date().isoformat() if dated else None,
-            "rendering_sha256": hashlib.sha256(rendering.encode()).hexdigest(),
+            "rendering_sha256": digest,
         }
 
-    @cached_property
-    def _takes_system(self) -> bool:
+    def _takes_system(self, answered: bool) -> bool:
         def render(text: str) -> str:
-            return self.render([{"role": "system", "content": text}, *_turns("Q", _WORD)])
+            turns = [{"role": "system", "content": text}, *_turns("Q", _WORD)]
+            return self.render(
+                turns if answered else turns[:-1], add_generation_prompt=not answered
+            )
 
         try:
             render(_WORD)

@@ -34,18 +34,24 @@ class CheckedLoader:
     Args:
         specification: how the checkpoint is read.
         adapter_head: whether a PEFT adapter brings the head.
+        labels: how many the adapter's head has, where it brings one.
         native: whether ``transformers`` itself has the model below a rebuilt head.
     """
 
     def __init__(
-        self, specification: Specification, *, adapter_head: bool = False, native: bool = True
+        self,
+        specification: Specification,
+        *,
+        adapter_head: bool = False,
+        native: bool = True,
+        labels: int | None = None,
     ) -> None:
         files = specification.files
         self._head = files.read(specification.head) if files else {}
         self._class = specification.auto_class
         self._key_mapping = specification.key_mapping
         self._native = native
-        self._labels = specification.labels
+        self._labels = specification.labels if labels is None else labels
         self._shapes = files.shapes() if files else {}
         self._adapter_head = adapter_head
 
@@ -137,6 +143,11 @@ def refuse_wrong_weights(
             f"the checkpoint {name!r} has another shape of {_some(mismatched)} than its config "
             "makes, so it would be random numbers; correct its config.json, or copy it again."
         )
+    if body := [key for key in missing if re.search(r"(^|\.)(layers?|h|blocks?)\.\d+\.", key)]:
+        raise ModelError(
+            f"the checkpoint {name!r} has no {_some(body)}, so layers would be random numbers; "
+            "copy it again, or correct its config.json."
+        )
     if missing:
         raise ModelError(
             f"the checkpoint {name!r} has no {_some(missing)}, so its reward head would be random "
@@ -194,7 +205,7 @@ def adapter_labels(adapter: str) -> int | None:
     for key in tensors:
         for one, other in (("lora_A", "lora_B"), ("lora_B", "lora_A")):
             twin = key.replace(f".{one}.", f".{other}.")
-            if f".{one}." in key and twin not in tensors:
+            if f".{one}." in key and key.endswith(".weight") and twin not in tensors:
                 raise ModelError(
                     f"the adapter {adapter!r} has {key} without {twin}, so a layer would stay the "
                     "base's; copy the adapter again."

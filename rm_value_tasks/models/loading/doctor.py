@@ -25,10 +25,19 @@ from rm_value_tasks.models.common.opening import (
     refuse_missing,
 )
 from rm_value_tasks.models.common.refusals import refuse_long, refuse_unknown_tokens
-from rm_value_tasks.models.loading.checkpoints import adapter_labels, refuse_wrong_weights
+from rm_value_tasks.models.loading.checkpoints import (
+    CheckedLoader,
+    adapter_labels,
+    refuse_wrong_weights,
+)
 from rm_value_tasks.models.loading.families import Family, detect
 from rm_value_tasks.models.loading.readouts import ModelReadout, shares_prefixes
-from rm_value_tasks.models.loading.skeleton import make_skeleton, misfits, readout_of
+from rm_value_tasks.models.loading.skeleton import (
+    adapt_skeleton,
+    make_skeleton,
+    misfits,
+    readout_of,
+)
 from rm_value_tasks.models.loading.specification import (
     Specification,
     specify,
@@ -143,7 +152,16 @@ def _look(
             found.notes.append("the adapter was not looked at; it may bring the head")
     skeleton = make_skeleton(specification, config, trusted)
     if not adapter or Path(adapter).is_dir():
-        _check_head(found, specification, skeleton, labels is not None)
+        if skeleton is not None and _can_load(found.model, config):
+            with in_one_sentence(f"the model {found.model!r}"):
+                skeleton = CheckedLoader(
+                    specification, adapter_head=labels is not None, labels=labels
+                ).from_pretrained(found.model, device_map="meta", **where)
+        else:
+            _check_head(found, specification, skeleton, labels is not None)
+        _tell_head(found, specification)
+    if adapter and Path(adapter).is_dir() and skeleton is not None:
+        adapt_skeleton(adapter, found.model, skeleton)
     tokenizer = open_tokenizer(
         others.get("tokenizer") or found.model, trust_remote_code=trusted, **where
     )
@@ -194,6 +212,14 @@ def _check_head(
             unexpected=unused,
             adapter_head=adapter_head,
         )
+
+
+def _can_load(model: str, config: Any) -> bool:
+    """Whether headers of weights are here to be compared as the model compares its weights."""
+    return Path(model).is_dir() and getattr(config, "quantization_config", None) is None
+
+
+def _tell_head(found: Diagnosis, specification: Specification) -> None:
     if specification.readout in ("position", "process"):
         head = ", ".join(sorted({key.rpartition(".")[0] for key in specification.head}))
         found.notes.append(f"head rebuilt from {head}" if head else "head of the token classifier")

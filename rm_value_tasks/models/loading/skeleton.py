@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 
+from rm_value_tasks.models.common.opening import in_one_sentence
 from rm_value_tasks.models.loading import readouts
+from rm_value_tasks.models.loading.checkpoints import refuse_lost_adapter_weights
 from rm_value_tasks.models.loading.heads import build_head
 from rm_value_tasks.models.loading.readouts import HiddenReadout, Readout
 from rm_value_tasks.models.loading.specification import Specification
 from rm_value_tasks.models.loading.weight_files import WeightFiles
 
-__all__ = ["make_skeleton", "misfits", "readout_of"]
+__all__ = ["adapt_skeleton", "make_skeleton", "misfits", "readout_of"]
 
 
 def make_skeleton(specification: Specification, config: Any, trusted: bool) -> Any:
@@ -25,6 +28,20 @@ def make_skeleton(specification: Specification, config: Any, trusted: bool) -> A
         return None
     with torch.device("meta"):
         return auto.from_config(config)
+
+
+def adapt_skeleton(adapter: str, name: str, skeleton: Any) -> None:
+    """Put a PEFT adapter's layers on a skeleton, and compare them with what the adapter holds.
+
+    Raises:
+        ModelError: as the model would, for weights without a place and places without weights.
+    """
+    import peft
+
+    with in_one_sentence(f"the adapter {adapter!r}"), torch.device("meta"):
+        config = peft.PeftConfig.from_pretrained(adapter)
+        adapted = peft.get_peft_model(copy.deepcopy(skeleton), config)
+    refuse_lost_adapter_weights(adapter, name, adapted)
 
 
 def readout_of(
@@ -69,7 +86,8 @@ def misfits(skeleton: Any, files: WeightFiles) -> tuple[list[str], list[str], li
         places = {base + key for key in places}
     keys = places - set(getattr(skeleton, "all_tied_weights_keys", None) or ())
     missing = sorted(key for key in keys - names if not key.startswith(base))
-    shapes = files.shapes()
+    quantized = getattr(skeleton.config, "quantization_config", None) is not None
+    shapes = {} if quantized else files.shapes()  # packed weights have other shapes
     mismatched = [key for key in state if key in shapes and tuple(state[key].shape) != shapes[key]]
     if not any(key.startswith(base) for key in names):  # saved without its head's class
         return missing, mismatched, []

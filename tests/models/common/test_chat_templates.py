@@ -57,7 +57,11 @@ TEMPLATES = {
     "cut": each(CUT, PLAIN),
     "thoughts": each(QWEN, PLAIN),
 }
+OTHER_THOUGHTS = "{{ m['content'].split('</thought>')[-1].split('</seed:think>')[-1] }}"
+TEMPLATES["other thoughts"] = each(OTHER_THOUGHTS, PLAIN)
 ANSWERS = [
+    "<thought>hm</thought>four",
+    "<seed:think>hm</seed:think>four",
     'It is "four".',
     "[think]two and two[/think]four",
     "<think>two</think>four",
@@ -246,6 +250,24 @@ def test_a_system_text_is_kept_or_left_out_and_told_or_refused():
     assert left.describe()["system_text_left_out"] is True
     silent = "{% for m in messages %}{% if m['role'] != 'system' %}" + each(PLAIN)[24:-13]
     silent += "{% endif %}{% endfor %}"
+    assert left.template.takes([{"role": "user", "content": "Q"}])
     dropped = ChatEncoder(tokenizer(silent))
     with pytest.raises(ModelError, match="leaves out or changes the system text"):
         dropped.encode([(context, "A")])
+
+
+LAST = (  # Mistral's of 2024: the system text goes into the last turn, if it is the user's
+    "{% for m in messages %}{% if m['role'] == 'user' %}[INST] "
+    "{% if loop.last and messages[0]['role'] == 'system' %}{{ messages[0]['content'] }}\n\n"
+    "{% endif %}{{ m['content'] }}[/INST]{% elif m['role'] == 'assistant' %} {{ m['content'] }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+def test_a_system_text_may_be_kept_before_an_answer_and_lost_with_one():
+    system = {"role": "system", "content": "Be brief."}
+    asked = {"role": "user", "content": "Q"}
+    template = ChatEncoder(tokenizer(LAST)).template
+    assert "Be brief." in template.render_kept([system, asked], add_generation_prompt=True)
+    with pytest.raises(ModelError, match="changes the system text"):
+        template.render_kept([system, asked, {"role": "assistant", "content": "A"}])

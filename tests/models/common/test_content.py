@@ -131,6 +131,42 @@ def test_files_count_by_name_and_content(tmp_path):
     assert len({before, changed, files_digest(tmp_path)}) == 3
 
 
+def test_a_quantizers_own_tensors_have_no_digest():
+    class Packed(torch.nn.Parameter):
+        """As bitsandbytes' Params4bit: its scales are elsewhere."""
+
+    module = torch.nn.Linear(2, 2)
+    module.weight = Packed(torch.zeros(2, 2))
+    assert weights_digest(module) is None
+
+
+def test_of_a_models_folder_what_makes_the_model_counts(tmp_path):
+    folder = tiny.save(tmp_path, "llama")
+    before = checkpoint_digest(str(folder))
+    (folder / "eval").mkdir()
+    (folder / "eval" / "results_2026.json").write_text("{}")
+    for name in ("README.md", "trainer_state.json", "optimizer.pt", "results_2026.json"):
+        (folder / name).write_text("{}")
+    assert checkpoint_digest(str(folder)) == before
+    (folder / "chat_template.jinja").write_text("another")
+    assert checkpoint_digest(str(folder)) != before
+
+
+def test_a_hub_that_is_not_reached_gives_no_digest(monkeypatch):
+    def unreachable(*_, **__):
+        raise ConnectionAbortedError
+
+    class OwnError(Exception):
+        """As httpx's, which is neither an OSError nor a ValueError."""
+
+    def strange(*_, **__):
+        raise OwnError
+
+    for failure in (unreachable, strange):
+        monkeypatch.setattr("rm_value_tasks.models.common.content.model_info", failure)
+        assert checkpoint_digest("nobody/never-cached") is None
+
+
 @pytest.mark.parametrize("name", ["no/such-model", "a/b/c"])
 def test_what_is_nowhere_has_no_digest(name, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

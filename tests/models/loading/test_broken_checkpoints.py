@@ -149,6 +149,44 @@ def other_head(*shape):
     return spoil
 
 
+def test_an_adapter_with_biases(tmp_path):
+    folder = tiny.save(tmp_path / "base", "llama")
+    adapted = adapter(
+        tmp_path / "adapter", tiny.build("llama"), ["q_proj"], task_type="SEQ_CLS", lora_bias=True
+    )
+    arguments = {"peft": str(tmp_path / "adapter")}
+    assert run(folder, **arguments) == pytest.approx(plain(adapted, "llama"), abs=1e-5)
+    assert diagnose(str(folder), arguments).refusals == []
+
+
+def without(key):
+    def spoil(folder):
+        tiny.save(folder, "llama")
+        edit(folder / "model.safetensors", lambda tensors: tensors.pop(key))
+        return folder, {}
+
+    return spoil
+
+
+def spare(key, *shape):
+    def spoil(folder):
+        tiny.save(folder, "llama")
+        edit(folder / "model.safetensors", lambda tensors: tensors.update({key: torch.ones(shape)}))
+        return folder, {}
+
+    return spoil
+
+
+def adapter_of_another_depth(layers):
+    def spoil(folder):
+        tiny.save(folder / "base", "llama")
+        other = tiny.build("llama", num_hidden_layers=layers)
+        adapter(folder / "adapter", other, ["q_proj"], task_type="SEQ_CLS")
+        return folder / "base", {"peft": str(folder / "adapter")}
+
+    return spoil
+
+
 def other_tokenizer(folder):
     return tiny.save(folder, "llama", tiny.build("llama", vocab_size=300)), {}
 
@@ -200,6 +238,17 @@ BROKEN = {
     "LoRA without lora_B": (lora_without_one_half, r"lora_A\.weight without .*lora_B"),
     "a missing shard": (missing_shard, "has no model-00002-of-00004.safetensors"),
     "a head of another width": (other_head(1, 16), "another shape of score.weight"),
+    "a layer's weight missing": (
+        without("model.layers.1.mlp.up_proj.weight"),
+        "so layers would be random numbers",
+    ),
+    "a layer too many": (spare("model.layers.2.mlp.up_proj.weight", 64, 32), "does not use"),
+    "a bias that the config denies": (
+        spare("model.layers.1.self_attn.q_proj.bias", 32),
+        "does not use",
+    ),
+    "an adapter of three layers on two": (adapter_of_another_depth(3), "has no place"),
+    "an adapter of one layer on two": (adapter_of_another_depth(1), "lacks .*layers.1"),
     "a head of three rows": (other_head(3, 32), r"names 1 labels, but its head .* has 3 rows"),
     "fewer embeddings than tokens": (other_tokenizer, "has embeddings for 300 tokens"),
     "pickled objects": (pickled({"score.weight": Code()}), "holds Python objects"),
