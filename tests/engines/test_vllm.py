@@ -17,14 +17,12 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from lm_eval.api.instance import Instance
 
-from rm_value_tasks import lexicons
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.reward import RewardLM
 from rm_value_tasks.models.reward_server import ServerRewardLM
-from rm_value_tasks.prompts import PROMPTS
 from tests import tiny
+from tests.engines.asked import instances, requests, rewards
 
 ENGINES = os.environ.get("RM_VALUE_TASKS_ENGINES", "")
 pytestmark = pytest.mark.skipif(not ENGINES, reason="needs vLLM's environment: make test-engines")
@@ -41,7 +39,7 @@ def build(folder, labels):
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=256, intermediate_size=256, num_hidden_layers=3,
         num_attention_heads=4, num_key_value_heads=2, head_dim=64, max_position_embeddings=LIMIT,
-        num_labels=labels, initializer_range=0.2, pad_token_id=tokenizer.pad_token_id,
+        num_labels=labels, initializer_range=0.1, pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
     )  # fmt: skip
     transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
@@ -93,22 +91,6 @@ def server(request, tmp_path_factory):
         yield url, folder, request.param
 
 
-def requests(prompts=4, words=100):
-    pairs = [
-        (prompt.text, f" {word}")
-        for prompt in PROMPTS[:prompts]
-        for word in lexicons.load("big2").words[:words]
-    ]
-    return [
-        Instance("loglikelihood", {}, pair, index, metadata=("probe", 0, 1))
-        for index, pair in enumerate(pairs)
-    ]
-
-
-def rewards(model, asked):
-    return [float(score) for score, _ in model.loglikelihood(asked, disable_tqdm=True)]
-
-
 def options(labels):
     return [{}] if labels == 1 else [{"label": 0}, {"label": "LABEL_1"}, {"weights": "0.25;0.75"}]
 
@@ -148,18 +130,19 @@ def test_the_longest_conversation_is_scored_and_a_longer_one_refused(server):
     url, folder, labels = server
     chosen = options(labels)[0]
     asking = ServerRewardLM(url, pretrained=str(folder), **chosen)
-    empty = len(asking.encoder.encode([("", " dog")])[0]["input_ids"])
-    dog = len(asking.tokenizer(" dog", add_special_tokens=False).input_ids)
-    question = " dog" * ((LIMIT - empty) // dog)
-    while len(asking.encoder.encode([(question, " dog")])[0]["input_ids"]) < LIMIT:
+
+    def length(question):
+        return len(asking.encoder.encode([(question, " dog")])[0]["input_ids"])
+
+    question = " dog" * LIMIT
+    while length(question) > LIMIT:
+        question = question.removesuffix(" dog")
+    while length(question) < LIMIT:
         question += "."
-    asked = [Instance("loglikelihood", {}, (question, word), i, metadata=("probe", 0, 1))
-             for i, word in enumerate((" dog", " dog"))]  # fmt: skip
-    assert len(asking.encoder.encode([(question, " dog")])[0]["input_ids"]) == LIMIT
+    asked = instances((question, word) for word in (" dog", " dog"))
     expected = rewards(RewardLM(str(folder), device="cpu", **chosen), asked)
     assert rewards(asking, asked) == pytest.approx(expected, abs=CLOSE)
-    longer = [Instance("loglikelihood", {}, (question + ".", word), i, metadata=("probe", 0, 1))
-              for i, word in enumerate((" dog", " cat"))]  # fmt: skip
+    longer = instances((question + ".", word) for word in (" dog", " cat"))
     with pytest.raises(ModelError, match=rf"has {LIMIT + 1} tokens but the model takes {LIMIT}"):
         rewards(asking, longer)
 
@@ -180,11 +163,11 @@ IN_PROCESS = """
 import json, sys
 from lm_eval.api.registry import get_model
 import rm_value_tasks.models
-from tests.engines import test_vllm
+from tests.engines.asked import requests, rewards
 
 if __name__ == "__main__":
     model = get_model("reward").create_from_arg_string(sys.argv[1], {})
-    scores = test_vllm.rewards(model, test_vllm.requests())
+    scores = rewards(model, requests())
     print("REWARDS", json.dumps([type(model).__name__, model.get_model_info(), scores]))
 """
 

@@ -121,7 +121,6 @@ def test_files_count_by_name_and_content(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.bin").write_bytes(b"1")
     before = files_digest(tmp_path)
-    (tmp_path / "optimizer.pt").write_bytes(b"2")
     (tmp_path / ".lock").write_bytes(b"2")
     assert files_digest(tmp_path) == before
     assert checkpoint_digest(str(tmp_path)) == before
