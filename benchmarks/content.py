@@ -1,6 +1,6 @@
 """What it costs to know a model by its content: 5 GB of weights in memory, and on the disk.
 
-    python benchmarks/content.py [--gigabytes 5] [--rounds 3]
+Run as ``python benchmarks/content.py [--gigabytes 5] [--rounds 3]``.
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ def main() -> None:
                 start = time.perf_counter()
                 digest()
                 times.append(time.perf_counter() - start)
-            best = min(times)
-            print(f"{name}: {size:.2f} GB, {best:.2f} s at best of {len(times)} "
-                  f"({', '.join(f'{each:.2f}' for each in times)}), {size / best:.1f} GB/s")  # fmt: skip
+            best, rounds = min(times), ", ".join(f"{each:.2f}" for each in times)
+            print(
+                f"{name}: {size:.2f} GB, {best:.2f} s at best of {len(times)} ({rounds}), "
+                f"{size / best:.1f} GB/s"
+            )
 
 
 if __name__ == "__main__":
