@@ -35,6 +35,8 @@ __all__ = ["optimal_tokens"]
 @click.option(
     "--each-form", is_flag=True, help="Keep freedom, Freedom and ' freedom' apart; no averaging."
 )
+@click.option("--lexicon", help="Only its words: an embedded list's name, or a file.")
+@click.option("--words-only", is_flag=True, help="Only texts that are words.")
 @click.option(
     "--format",
     "form",
@@ -56,6 +58,8 @@ def optimal_tokens(
     score: str,
     top: int,
     each_form: bool,
+    lexicon: str | None,
+    words_only: bool,
     form: str,
     output: str | None,
     figure: str | None,
@@ -68,7 +72,9 @@ def optimal_tokens(
     they stand for, so vocabularies may differ.
     """
     from rm_value_tasks.vocabulary import optimal_tokens as ranking
+    from rm_value_tasks.vocabulary.word_filter import word_filter
 
+    only = word_filter(lexicon, words_only)
     patterns = [part.strip() for part in prompts.split(",") if part.strip()]
     firsts, seconds = _read(first, patterns), _read(second, patterns)
     parts, drawn = [], []
@@ -77,8 +83,12 @@ def optimal_tokens(
         if figure and len(chosen) > 1:
             raise click.UsageError("--figure is of one prompt; choose it with --prompts.")
         for prompt in chosen:
-            ranked = ranking.rank_tokens(one, other, prompt, score=score, each_form=each_form)
-            heading = ranking.Heading(one.name, other.name, one.prompts[prompt], score, each_form)
+            ranked = ranking.rank_tokens(
+                one, other, prompt, score=score, each_form=each_form, only=only
+            )
+            said = only.said if only else ""
+            text = one.prompts[prompt]
+            heading = ranking.Heading(one.name, other.name, text, score, each_form, said)
             parts.append(ranking.FORMATS[form](ranked, heading, top))
         if figure:
             names = [word.strip() for word in words.split(",") if word.strip()]

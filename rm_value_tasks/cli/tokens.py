@@ -47,6 +47,8 @@ _MODELS = ("reward", "hf", "hf-shared-prefix", "implicit-reward")
     "--answer-slot", default="", metavar="TEXT", help="Language models: after every prompt."
 )
 @click.option("--top", default=20, show_default=True, type=click.IntRange(1), help="Rows to show.")
+@click.option("--lexicon", help="Show its words alone: an embedded list's name, or a file.")
+@click.option("--words-only", is_flag=True, help="Show words alone.")
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="Folder.")
 @click.option(
     "--wide",
@@ -71,6 +73,8 @@ def tokens(
     chat: bool,
     answer_slot: str,
     top: int,
+    lexicon: str | None,
+    words_only: bool,
     output: str,
     wide: Path | None,
     batch_size: str,
@@ -89,6 +93,7 @@ def tokens(
 
     from rm_value_tasks.text.surface_forms import read_slot
     from rm_value_tasks.vocabulary import extremes, token_runs, wide_table
+    from rm_value_tasks.vocabulary.word_filter import word_filter
 
     patterns = [part.strip() for part in (prompts or "").split(",") if part.strip()]
     if not patterns and not texts:
@@ -107,6 +112,7 @@ def tokens(
     if wide is not None:
         wide_table.check_ending(wide)
     slot = read_slot(answer_slot)
+    only = word_filter(lexicon, words_only)
     run = _run(
         model,
         # As lm_eval does: where there is no such device, HFLM takes the CPU.
@@ -118,7 +124,7 @@ def tokens(
         chunk_size=chunk_size,
     )
     if run is not None:  # the first process
-        for line in extremes.report(run, top):
+        for line in extremes.report(run, top, only):
             click.echo(line)
         if wide is not None:
             wide_table.write_wide(run, wide)

@@ -10,6 +10,7 @@ import pandas as pd
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.scores.log_probability_tables import LogProbabilities
 from rm_value_tasks.scores.log_ratios import log_ratio, mwlr
+from rm_value_tasks.vocabulary.word_filter import WordFilter
 
 __all__ = ["SCORES", "average_forms", "join", "rank_tokens", "word_scores"]
 
@@ -49,6 +50,7 @@ def rank_tokens(
     *,
     score: str = "mwlr",
     each_form: bool = False,
+    only: WordFilter | None = None,
 ) -> pd.DataFrame:
     """Order the texts that both models know by implicit reward, highest first.
 
@@ -59,17 +61,24 @@ def rank_tokens(
         score: a name in ``SCORES``.
         each_form: keep every text apart, as the authors' script does for Table 1, instead of
             averaging a word's surface forms (``average_forms``).
+        only: leaves out other texts, before ranks are given.
 
     Returns:
         Columns ``rank`` (1 = highest score; ties in alphabetical order), ``word`` (the text,
         or a word's most probable form), ``forms`` (how many were averaged) and ``score``.
 
     Raises:
-        DataError: as ``join``, or if ``score`` is unknown.
+        DataError: as ``join``, or if ``score`` is unknown, or no text is left.
     """
     if score not in SCORES:
         raise DataError(f"score {score!r} is none of {', '.join(SCORES)}.")
     joint = join(first, second, prompt)
+    if only is not None:
+        joint = joint[[only.keeps(text) for text in joint.index]]
+        if joint.empty:
+            raise DataError(
+                f"{first.name} and {second.name} share no token that is one of the {only.said}."
+            )
     scored = pd.DataFrame({
         "word": joint.index,
         "score": SCORES[score](joint["first"].to_numpy(), joint["second"].to_numpy()),

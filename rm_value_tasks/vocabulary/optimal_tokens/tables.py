@@ -25,6 +25,7 @@ class Heading:
         prompt: the prompt's text.
         score: ``mwlr`` or ``log_ratio``.
         each_form: whether surface forms were kept apart.
+        only: which texts were not left out, in words; empty for all.
     """
 
     first: str
@@ -32,6 +33,7 @@ class Heading:
     prompt: str
     score: str
     each_form: bool
+    only: str = ""
 
     def sentence(self, count: int) -> str:
         """Say what the scores are."""
@@ -41,7 +43,8 @@ class Heading:
             else f"{count:,} words are tokens of both vocabularies; a word's score is the mean "
             "over its surface forms (case, outer spaces)"
         )
-        return f"Score: {_NAMES[self.score]} of the first against the second model. {rows}."
+        only = f" Shown: {self.only} alone." if self.only else ""
+        return f"Score: {_NAMES[self.score]} of the first against the second model. {rows}.{only}"
 
 
 def _markdown(ranked: pd.DataFrame, heading: Heading, top: int) -> str:
