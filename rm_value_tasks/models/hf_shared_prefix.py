@@ -18,8 +18,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.common.adapters import underlying
-from rm_value_tasks.models.common.arguments import switch
+from rm_value_tasks.models.common.arguments import kept_arguments, switch
 from rm_value_tasks.models.common.harness import HarnessHF, Request
+from rm_value_tasks.models.common.score_cache import OneSettingCache
 from rm_value_tasks.models.prefix.check import Report
 from rm_value_tasks.models.prefix.sharing import Sharing
 
@@ -34,7 +35,7 @@ _CHECKED = 6
 eval_logger = logging.getLogger("lm_eval.models.hf_shared_prefix")
 
 
-class SharedPrefixLM(HarnessHF):
+class SharedPrefixLM(OneSettingCache, HarnessHF):
     """``hf`` for multiple-choice tasks at the cost of the answers' own tokens.
 
     Args:
@@ -47,12 +48,19 @@ class SharedPrefixLM(HarnessHF):
     self-check finds unfit (once, with a warning) take ``hf``'s own path.
     """
 
+    drop_in = True
+
     def __init__(self, pretrained: Any, *, shared_prefix: bool = True, **kwargs: Any) -> None:
         shared_prefix = switch("shared_prefix", shared_prefix)
+        self._loaded_with = {"pretrained": pretrained, **kwargs}
         super().__init__(pretrained, **kwargs)
         shares = shared_prefix and kwargs.get("tp_plan") is None and self.backend == "causal"
         self._sharing = self._make_sharing() if shares else Sharing(None, least=0)
         self._head: _Head | None = None
+
+    def cache_settings(self) -> dict[str, Any]:
+        """Return what the log-probabilities depend on; sharing and batches change none."""
+        return {**kept_arguments(self._loaded_with), **self.digests()}
 
     def score_tokens(
         self,

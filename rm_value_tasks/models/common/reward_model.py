@@ -31,6 +31,7 @@ Receive = Callable[[Sequence[int], Sequence[float]], None]
 class RewardsOnly(OneSettingCache):
     """Stands before an lm-eval ``LM`` that gives rewards and nothing else."""
 
+    drop_in = False
     kind = "a reward model"
     """What cannot answer, in the sentence of a refusal."""
 

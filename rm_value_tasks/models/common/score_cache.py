@@ -26,6 +26,9 @@ _CLOSE = 0.02
 class OneSettingCache:
     """Stands before an lm-eval ``LM`` and refuses a cache that holds other scores."""
 
+    drop_in = False
+    """Whether answers of lm-eval's own model, which leaves no name there, are this model's too."""
+
     def cache_settings(self) -> dict[str, Any]:
         """Return all that the scores depend on, as JSON can hold it."""
         raise NotImplementedError
@@ -37,11 +40,11 @@ class OneSettingCache:
             ModelError: if scores of another model or setting are in it.
         """
         if cache_hook.dbdict is not None:
-            _refuse_other_scores(cache_hook.dbdict, self.cache_settings())
+            _refuse_other_scores(cache_hook.dbdict, self.cache_settings(), drop_in=self.drop_in)
         super().set_cache_hook(cache_hook)  # type: ignore[misc]
 
 
-def _refuse_other_scores(cache: Any, settings: Mapping[str, Any]) -> None:
+def _refuse_other_scores(cache: Any, settings: Mapping[str, Any], *, drop_in: bool) -> None:
     from sqlitedict import SqliteDict
 
     now = json.loads(json.dumps(settings))
@@ -50,6 +53,8 @@ def _refuse_other_scores(cache: Any, settings: Mapping[str, Any]) -> None:
         if there is None and len(cache) == 0:
             table["settings"] = now
             return
+    if there is None and drop_in:
+        return
     if there is None:
         raise ModelError(
             f"the cache {cache.filename} holds answers of a model that is not named there, and "

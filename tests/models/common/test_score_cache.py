@@ -5,6 +5,7 @@ import torch
 import transformers
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
+from lm_eval.models.huggingface import HFLM
 
 from rm_value_tasks.errors import ModelError
 from rm_value_tasks.models.generative_judge import GenerativeJudgeLM
@@ -125,9 +126,23 @@ def test_a_replaced_reference_is_refused(tmp_path, cache, sequential):
 
 def test_answers_of_a_model_that_leaves_no_name_are_refused(checkpoint, tmp_path, cache):
     folder = tiny.save(tmp_path, "llama", tiny.build("llama", transformers.AutoModelForCausalLM))
-    run(SharedPrefixLM(str(folder), device="cpu"), cache)
+    found = run(HFLM(str(folder), device="cpu"), cache)
     with pytest.raises(ModelError, match="answers of a model that is not named there"):
         run(reward(checkpoint("llama")), cache)
+    # but hf-shared-prefix stands for lm-eval's own
+    assert run(SharedPrefixLM(str(folder), device="cpu"), cache) == found
+
+
+def test_log_probabilities_of_replaced_weights_are_refused(checkpoint, tmp_path, cache):
+    causal = transformers.AutoModelForCausalLM
+    folder = tiny.save(tmp_path, "llama", tiny.build("llama", causal))
+    scores = run(SharedPrefixLM(str(folder), device="cpu"), cache)
+    assert run(SharedPrefixLM(str(folder), device="cpu", batch_size=4), cache) == scores
+    with pytest.raises(ModelError, match="--use_cache"):
+        run(reward(checkpoint("llama")), cache)
+    tiny.save(folder, "llama", tiny.build("llama", causal, seed=3))
+    with pytest.raises(ModelError, match=r"weights_digest=.*--use_cache"):
+        run(SharedPrefixLM(str(folder), device="cpu"), cache)
 
 
 def test_another_reference_or_judge_is_refused(tmp_path, cache):
