@@ -95,10 +95,7 @@ def tokens(
     from rm_value_tasks.vocabulary import extremes, token_runs, wide_table
     from rm_value_tasks.vocabulary.word_filter import word_filter
 
-    patterns = [part.strip() for part in (prompts or "").split(",") if part.strip()]
-    if not patterns and not texts:
-        patterns = ["greatest_ever_one", "worst_ever_one"]
-    chosen = token_runs.choose_prompts(patterns, texts)
+    chosen = token_runs.choose_prompts(_patterns(prompts, texts), texts)
     arguments = simple_parse_args_string(model_args)
     if "pretrained" not in arguments:
         raise click.UsageError("--model-args names no model; give pretrained=FOLDER_OR_HUB_ID.")
@@ -128,6 +125,11 @@ def tokens(
             click.echo(line)
         if wide is not None:
             wide_table.write_wide(run, wide)
+
+
+def _patterns(prompts: str | None, texts: tuple[str, ...]) -> list[str]:
+    given = [part.strip() for part in (prompts or "").split(",") if part.strip()]
+    return given if given or texts else ["greatest_ever_one", "worst_ever_one"]
 
 
 def _run(

@@ -123,9 +123,10 @@ def _look(found: Findings, kind: str, model: str, given: Mapping[str, Any]) -> N
         text = f"{_QUESTION} {_ANSWER}"
         found.add("template", "none: leave --apply_chat_template out")
     else:
-        template = Template(tokenizer, passed, given.get("template_date", DATE))
+        date = given.get("template_date", DATE)
+        template = Template(tokenizer, passed, date, answers=False)
         try:
-            template.check(answers=False)
+            template.check()
         except ModelError as error:
             if kind == "generative-judge":
                 raise

@@ -268,8 +268,9 @@ class ImplicitRewardLM(RewardsOnly, FromArguments, LM):
         # Of its files, as with sequential=True it is loaded only after A is freed.
         revision = self._second.get("revision")
         given = {key: self._second.get(key) for key in ("pretrained", "peft", "tokenizer")}
+        inside = {"pretrained": str(self._second.get("subfolder") or "")}
         return {
-            f"{key}_digest": checkpoint_digest(str(name), revision)
+            f"{key}_digest": checkpoint_digest(str(name), revision, subfolder=inside.get(key, ""))
             for key, name in given.items()
             if name is not None
         }

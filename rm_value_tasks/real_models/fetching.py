@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import downloads
 from rm_value_tasks.models.common.opening import in_one_sentence
+from rm_value_tasks.models.loading.gguf import unquantized
 from rm_value_tasks.real_models.catalogue import CATALOGUE, Package, RealModel
 
 __all__ = ["fetch"]
@@ -138,10 +139,5 @@ def _convert(gguf: Path, made: Path) -> None:
     loaded = transformers.AutoModelForCausalLM.from_pretrained(
         gguf.parent, dtype=torch.float32, **where
     )
-    # A model loaded from GGUF is taken for a quantized one and refuses to be saved.
-    if hasattr(loaded.config, "quantization_config"):
-        del loaded.config.quantization_config
-    plain = type(loaded)(loaded.config)
-    plain.load_state_dict(loaded.state_dict())
-    plain.save_pretrained(made)
+    unquantized(loaded).save_pretrained(made)
     transformers.AutoTokenizer.from_pretrained(gguf.parent, **where).save_pretrained(made)

@@ -121,6 +121,7 @@ def read_run(
             "with --log_samples"
         )
     run = Run(
+        **_of_samples(samples),
         model=run_names.base_name(content),
         task=task,
         instrument=instrument,
@@ -131,10 +132,6 @@ def read_run(
         model_args=run_names.model_arguments(content),
         score_kind=kind,
         lexicon=_lexicon(content["configs"][task]) if instrument == WORDS else "",
-        lexicon_digest=lexicon_digest(samples.words, samples.categories) if samples else "",
-        words=len(samples.words) if samples else 0,
-        prompts=samples.prompts if samples else (),
-        forms=samples.forms if samples else (),
         documents=documents,
         metrics=metrics,
         stderrs=stderrs,
@@ -142,9 +139,20 @@ def read_run(
         hashes=_hashes(content, task),
         config=config,
         setup={},
-        scores=samples,
     )
     return replace(run, setup=_setup(run, content))
+
+
+def _of_samples(samples: Samples | None) -> dict[str, Any]:
+    if samples is None:
+        return {"lexicon_digest": "", "words": 0, "prompts": (), "forms": (), "scores": None}
+    return {
+        "lexicon_digest": lexicon_digest(samples.words, samples.categories),
+        "words": len(samples.words),
+        "prompts": samples.prompts,
+        "forms": samples.forms,
+        "scores": samples,
+    }
 
 
 def _refuse_beyond_scale(metrics: Mapping[str, float]) -> None:

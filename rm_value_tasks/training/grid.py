@@ -26,8 +26,8 @@ from rm_value_tasks.whole_files import write_whole
 __all__ = ["inputs", "run", "status"]
 
 
-Digest = Callable[[str, str | None], str | None]
-"""Of a base or data, by name and revision: ``content.checkpoint_digest``."""
+Digest = Callable[..., str | None]
+"""Of a base or data: ``content.checkpoint_digest``."""
 
 
 def status(cell: Cell, output: Path, digest: Digest = checkpoint_digest) -> str:
@@ -72,7 +72,7 @@ def inputs(cell: Cell, digest: Digest) -> dict[str, str | None]:
     sources = [cell.data, *([cell.counter] if cell.counter else [])]
     found = {cell.base.pretrained: digest(cell.base.pretrained, cell.base.revision)}
     local = [data.dataset for data in sources if _local(data.dataset)]
-    return found | {name: digest(name, None) for name in local}
+    return found | {name: digest(name, data=True) for name in local}
 
 
 def _local(name: str) -> bool:

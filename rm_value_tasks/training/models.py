@@ -9,12 +9,14 @@ import transformers
 from trl.trainer.utils import disable_dropout_in_model
 
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.chat_templates import use_chat_template
 from rm_value_tasks.models.common.opening import (
     in_one_sentence,
     open_tokenizer,
     read_config,
     refuse_missing,
 )
+from rm_value_tasks.models.loading.gguf import unquantized
 from rm_value_tasks.training.plan import Base, LoRA
 
 __all__ = ["adapter", "load_model", "load_tokenizer"]
@@ -39,15 +41,18 @@ def load_model(base: Base, *, seed: int, dropout: bool, language_head: bool) -> 
         "revision": base.revision or "main",
         "dtype": getattr(torch, base.dtype),
         "trust_remote_code": base.trust_remote_code,
+        **_gguf(base),
     }
     transformers.set_seed(seed)
-    read_config(base.pretrained, revision=base.revision or "main")
+    if base.gguf_file is None:
+        read_config(base.pretrained, revision=base.revision or "main")
     with in_one_sentence(f"the base {base.name!r} ({base.pretrained})"):
         head = _language_head(base, options) if language_head else None
         transformers.set_seed(seed)
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
             base.pretrained, num_labels=1, **options
         )
+        model = unquantized(model)
     if isinstance(reward_head := getattr(model, "score", None), torch.nn.Module):
         reward_head.float()
     if head is not None:
@@ -79,7 +84,9 @@ def load_tokenizer(base: Base) -> Any:
         base.pretrained,
         revision=base.revision or "main",
         trust_remote_code=base.trust_remote_code,
+        **_gguf(base),
     )
+    use_chat_template(tokenizer, base.chat_template)
     used = _used_tokens(tokenizer)
     if tokenizer.pad_token is None or tokenizer.pad_token_id in used:
         special = {
@@ -97,6 +104,10 @@ def load_tokenizer(base: Base) -> Any:
             "a turn; add one to it (tokenizer.add_special_tokens) and save it."
         )
     return tokenizer
+
+
+def _gguf(base: Base) -> dict[str, str]:
+    return {} if base.gguf_file is None else {"gguf_file": base.gguf_file}
 
 
 def _used_tokens(tokenizer: Any) -> set[int]:

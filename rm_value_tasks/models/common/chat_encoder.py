@@ -145,15 +145,17 @@ class ChatEncoder:
         # halves of its context's rendering, anything that the template acts on is rendered.
         plain = self.template.is_plain(answer)
         if self._step is not None:
-            return split[0] + answer if plain and split else self._text_of_steps(messages)
+            return split[0] + answer if plain and split else self._text_of_steps(messages, split)
         return (
             split[0] + answer + split[1] if plain and split else self.template.render_kept(messages)
         )
 
-    def _text_of_steps(self, messages: Sequence[Message]) -> str:
+    def _text_of_steps(self, messages: Sequence[Message], split: tuple[str, str] | None) -> str:
         """Render up to the answer's end, its steps separated by the step's token."""
         answer = messages[-1]["content"].strip()
-        before, middle, _ = self.template.render_kept(messages).rpartition(answer)
+        text = self.template.render_kept(messages)
+        # The answer may occur in what the template writes after it.
+        before, middle, _ = text.removesuffix(split[1] if split else "").rpartition(answer)
         if not middle or not answer:
             raise ModelError(
                 f"the chat template of {self._tokenizer.name_or_path!r} does not write the answer "

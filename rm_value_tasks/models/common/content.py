@@ -30,13 +30,13 @@ _PASSING = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "us
 _OF_MODELS = ("config.json", "adapter_config.json", "tokenizer_config.json")
 """Of which one lies in a model's, adapter's or tokenizer's folder."""
 _SUFFIXES = (
-    *(".safetensors", ".bin", ".pt", ".gguf", ".json", ".jinja", ".py", ".model", ".txt"),
-    ".tiktoken",
+    *(".safetensors", ".bin", ".pt", ".pth", ".gguf", ".npz", ".npy", ".pkl"),
+    *(".json", ".jinja", ".py", ".model", ".txt", ".tiktoken", ".spm", ".codes", ".vocab"),
 )
 """Of weights, configs, tokenizers, templates and code."""
 _OF_TRAINING = (
     *("optimizer", "scheduler", "rng_state", "trainer_state", "training_args", "results_"),
-    *("samples_", "eval", "all_results", "train_results"),
+    *("samples_", "eval_results", "all_results", "train_results"),
 )
 """How files begin that lie beside a checkpoint and that no score depends on."""
 
@@ -132,18 +132,22 @@ def _tokenizer_digest(tokenizer: Any) -> str:
     return _digest(json.dumps(told, sort_keys=True, default=str).encode())
 
 
-def checkpoint_digest(name: str, revision: str | None = None) -> str | None:
+def checkpoint_digest(
+    name: str, revision: str | None = None, *, subfolder: str = "", data: bool = False
+) -> str | None:
     """Digest a checkpoint that is not loaded: a folder's files, or a hub repository's commit.
 
     Args:
-        name: a folder or hub id.
+        name: a folder or hub id; of data also a file.
         revision: of the hub repository.
+        subfolder: in the folder; of it the checkpoint is.
+        data: whether it is data, of which every file counts.
 
     Returns:
         32 hexadecimal digits; None for a hub repository that neither cache nor hub gives.
     """
     if Path(name).exists():
-        return files_digest(Path(name))
+        return files_digest(Path(name, subfolder), data=data)
     try:
         cached = [try_to_load_from_cache(name, file, revision=revision) for file in _OF_MODELS]
         # The cache has a folder for each commit.
@@ -154,7 +158,7 @@ def checkpoint_digest(name: str, revision: str | None = None) -> str | None:
     return _digest(f"{name} {commit}".encode())
 
 
-def files_digest(path: Path) -> str:
+def files_digest(path: Path, *, data: bool = False) -> str:
     """Digest a file, or the files below a folder; of a model's folder those that make the model.
 
     Every byte is read, at about 1 GB/s a core. Hidden files do not count.
@@ -164,7 +168,7 @@ def files_digest(path: Path) -> str:
     """
     if path.is_file():
         told = [path]
-    elif any((path / name).is_file() for name in _OF_MODELS):
+    elif not data and any((path / name).is_file() for name in _OF_MODELS):
         told = sorted(file for file in path.iterdir() if file.is_file() and _makes_model(file))
     else:
         files = sorted(file for file in path.rglob("*") if file.is_file())

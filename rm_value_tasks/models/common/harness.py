@@ -141,6 +141,7 @@ class HarnessHF(FromArguments, HFLM):
     """lm-eval's ``hf`` with public names for what our models change of it or ask it."""
 
     passes_on = True
+    subfolder = ""
     file_config: Mapping[str, Any]
     """The checkpoint's ``config.json``, without what ``transformers`` adds by default."""
 
@@ -201,7 +202,10 @@ class HarnessHF(FromArguments, HFLM):
         if found["weights_digest"] is None:  # quantized, or out of sight: then by its files
             for name in ("pretrained", "peft"):
                 if isinstance(given := getattr(self, name, None), str):
-                    found[f"{name}_digest"] = checkpoint_digest(given, self.revision)
+                    folder = self.subfolder if name == "pretrained" else ""
+                    found[f"{name}_digest"] = checkpoint_digest(
+                        given, self.revision, subfolder=folder
+                    )
         return found
 
     def get_model_info(self) -> dict[str, Any]:
@@ -215,6 +219,7 @@ class HarnessHF(FromArguments, HFLM):
 
     def _get_config(self, pretrained: str, **kwargs: Any) -> None:
         where = {key: kwargs[key] for key in ("revision", "subfolder") if kwargs.get(key)}
+        self.subfolder = str(kwargs.get("subfolder") or "")
         read = {} if kwargs.get("gguf_file") else read_config(pretrained, **where)
         with in_one_sentence(f"the config of {pretrained!r}"):
             try:

@@ -11,17 +11,13 @@ import datetime
 import hashlib
 import json
 import logging
-import signal
 import string
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from transformers.utils import chat_template_utils
-
 from rm_value_tasks.errors import ModelError
+from rm_value_tasks.models.common.confined import clock_at, pinned, time_limit
 
 __all__ = ["DATE", "Template"]
 
@@ -57,6 +53,7 @@ class Template:
         tokenizer: has one template (``use_chat_template``).
         args: passed to the template (``enable_thinking`` and the like).
         date: what ``strftime_now`` tells, ``YYYY-MM-DD``.
+        answers: whether answers are turns of the conversation, or follow it.
 
     Attributes:
         left_out: whether a system text was left out, since the template takes none.
@@ -66,9 +63,15 @@ class Template:
     """
 
     def __init__(
-        self, tokenizer: Any, args: Mapping[str, Any] | None = None, date: str = DATE
+        self,
+        tokenizer: Any,
+        args: Mapping[str, Any] | None = None,
+        date: str = DATE,
+        *,
+        answers: bool = True,
     ) -> None:
         self._tokenizer = tokenizer
+        self._answers = answers
         self.left_out = False
         self._system: dict[bool, bool] = {}
         if not tokenizer.chat_template:
@@ -81,7 +84,7 @@ class Template:
             self._date = datetime.datetime.fromisoformat(str(date))
         except ValueError:
             raise ModelError(f"template_date={date!r} is no date like {DATE}.") from None
-        self._today = _clock_at(self._date)
+        self._today = clock_at(self._date)
         self.args = dict(args or {})
 
     @property
@@ -118,7 +121,7 @@ class Template:
         turns = [dict(message) for message in messages]
         options = {**self.args, **kwargs}
         try:
-            with _time_limit(), _pinned(self._today):
+            with time_limit(_SECONDS), pinned(self._today):
                 return str(self._tokenizer.apply_chat_template(turns, tokenize=False, **options))
         except Exception as error:  # whatever the model's own program does
             kind = "" if type(error).__name__ == "TemplateError" else f"{type(error).__name__}: "
@@ -159,23 +162,20 @@ class Template:
             self._system[answered] = self._takes_system(answered)
         return self._system[answered]
 
-    def check(self, *, answers: bool = True) -> None:
+    def check(self) -> None:
         """Refuse a template that loses, or changes, a question or an answer.
-
-        Args:
-            answers: whether answers are turns of a conversation, or follow it.
 
         Raises:
             ModelError: naming the part that is lost.
         """
         for text in (_WORD, *_HOSTILE):
-            if answers:
+            if self._answers:
                 question = self.render(_turns(text, "Zebra"))
             else:
                 question = self.render(_turns(text, "")[:1], add_generation_prompt=True)
             if not _arrives(text, question):
                 raise self._loses("question", text)
-            if answers and not _arrives(text, self.render(_turns("Q", text))):
+            if self._answers and not _arrives(text, self.render(_turns("Q", text))):
                 raise self._loses("answer", text)
 
     @cached_property
@@ -199,7 +199,13 @@ class Template:
 
     def is_plain(self, answer: str) -> bool:
         """Say whether an answer can stand between the halves of its context's rendering."""
-        if answer != answer.strip() or not answer.isprintable() or _TAGS.intersection(answer):
+        # An empty answer ends some conversations where the question ends.
+        if (
+            not answer
+            or answer != answer.strip()
+            or not answer.isprintable()
+            or _TAGS.intersection(answer)
+        ):
             return False
         odd = {mark for mark in answer if not mark.isascii()}
         acts = self.acts_on
@@ -246,9 +252,11 @@ class Template:
         return True
 
     def _loses(self, part: str, text: str) -> ModelError:
+        hint = "leave --system_instruction out, or " if part == "system text" else ""
         return ModelError(
             f"the chat template of {self._name} leaves out or changes the {part} {text!r}, so "
-            "scores would be of something else; give the right one as chat_template=FILE.jinja."
+            f"scores would be of something else; {hint}give the right one as "
+            "chat_template=FILE.jinja."
         )
 
     @property
@@ -265,45 +273,3 @@ def _arrives(text: str, rendered: str) -> bool:
     text = text.strip()
     forms = (text, *(json.dumps(text, ensure_ascii=escaped)[1:-1] for escaped in (False, True)))
     return any(form in rendered for form in forms)
-
-
-def _clock_at(moment: datetime.datetime) -> type[datetime.datetime]:
-    class Clock(datetime.datetime):
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> Clock:
-            return cls.fromisoformat(moment.isoformat())
-
-    return Clock
-
-
-@contextmanager
-def _pinned(clock: type[datetime.datetime]) -> Iterator[None]:
-    """Let the ``strftime_now`` of ``transformers`` look at another clock.
-
-    Templates get plain data alone, so it cannot be passed to them.
-    """
-    module: Any = chat_template_utils
-    before, module.datetime = module.datetime, clock
-    try:
-        yield
-    finally:
-        module.datetime = before
-
-
-@contextmanager
-def _time_limit() -> Iterator[None]:
-    """Stop what takes more than ``_SECONDS``, where the system and the thread allow it."""
-    if not hasattr(signal, "setitimer") or threading.current_thread() != threading.main_thread():
-        yield
-        return
-
-    def stop(*_: Any) -> None:
-        raise TimeoutError(f"it did not end within {_SECONDS} seconds")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    outer, _ = signal.setitimer(signal.ITIMER_REAL, _SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, outer)
-        signal.signal(signal.SIGALRM, before)

@@ -181,19 +181,33 @@ def _look(
         found.notes.append(readout)
     elif readout is not None:
         whole = isinstance(readout, ModelReadout)
+    whole = whole and engine == "hf"
+    _look_at_reading(found, specification, others, tokenizer, config, source, whole)
+    if engine == "hf" and (unknown := sorted(set(others) - hf_arguments())):
+        found.notes.append(
+            f"{', '.join(unknown)}= goes to the model's own class; whether it takes it is known "
+            "only when it loads"
+        )
+
+
+def _look_at_reading(
+    found: Diagnosis,
+    specification: Specification,
+    others: Mapping[str, Any],
+    tokenizer: Any,
+    config: Any,
+    source: str,
+    whole: bool,
+) -> None:
+    """Render an example, and refuse tokens and lengths that the model does not take."""
     passed = template_args(others.get("chat_template_args"), others.get("enable_thinking"))
-    encoder = specification.encoder(tokenizer, config, passed, whole=whole and engine == "hf")
+    encoder = specification.encoder(tokenizer, config, passed, whole=whole)
     _render(found, encoder, tokenizer, source)
     refuse_unknown_tokens(
         [tokens["input_ids"] for tokens in encoder.encode([_EXAMPLE])],
         getattr(config.get_text_config(), "vocab_size", None) or math.inf,
     )
     _check_length(encoder, others.get("max_length") or resolve_max_length(config, tokenizer))
-    if engine == "hf" and (unknown := sorted(set(others) - hf_arguments())):
-        found.notes.append(
-            f"{', '.join(unknown)}= goes to the model's own class; whether it takes it is known "
-            "only when it loads"
-        )
 
 
 def _check_head(

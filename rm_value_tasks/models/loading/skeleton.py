@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rm_value_tasks.models.common.adapters import underlying
 from rm_value_tasks.models.common.opening import in_one_sentence
 from rm_value_tasks.models.loading import readouts
 from rm_value_tasks.models.loading.checkpoints import refuse_lost_adapter_weights
@@ -41,6 +42,7 @@ def adapt_skeleton(adapter: str, name: str, skeleton: Any) -> None:
     with in_one_sentence(f"the adapter {adapter!r}"), torch.device("meta"):
         config = peft.PeftConfig.from_pretrained(adapter)
         adapted = peft.get_peft_model(copy.deepcopy(skeleton), config)
+        underlying(adapted)  # refuses adapters that are not in the layers
     refuse_lost_adapter_weights(adapter, name, adapted)
 
 

@@ -58,8 +58,13 @@ TEMPLATES = {
     "thoughts": each(QWEN, PLAIN),
 }
 OTHER_THOUGHTS = "{{ m['content'].split('</thought>')[-1].split('</seed:think>')[-1] }}"
+TEMPLATES["last turn"] = (  # as ChatGLM4's: what an empty answer leaves is the question
+    "{% for m in messages %}{% if m['content'] %}{{ m['role'] }}\n{{ m['content'] }}{% endif %}"
+    "{% endfor %}"
+)
 TEMPLATES["other thoughts"] = each(OTHER_THOUGHTS, PLAIN)
 ANSWERS = [
+    "",
     "<thought>hm</thought>four",
     "<seed:think>hm</seed:think>four",
     'It is "four".',
@@ -271,3 +276,26 @@ def test_a_system_text_may_be_kept_before_an_answer_and_lost_with_one():
     assert "Be brief." in template.render_kept([system, asked], add_generation_prompt=True)
     with pytest.raises(ModelError, match="changes the system text"):
         template.render_kept([system, asked, {"role": "assistant", "content": "A"}])
+
+
+@pytest.mark.parametrize("answer", ["<", ">", "|", "<|im_end|>", "a step", "one\n\ntwo"])
+def test_steps_of_answers_that_the_ending_holds_too(answer):
+    own = tiny.chat_tokenizer("chatml")
+    step = own.convert_tokens_to_ids("<|endoftext|>")
+    encoder = ChatEncoder(own, step=step)
+    (found,) = encoder.encode([("Q", " " + answer)])
+    head = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
+    text = head + "<|endoftext|>".join(part.strip() for part in answer.split("\n\n"))
+    assert found["input_ids"] == [*own(text, add_special_tokens=False).input_ids, step]
+
+
+def test_a_template_that_takes_questions_alone_serves_language_models():
+    alone = "{% for m in messages %}{% if m['role'] == 'user' %}Q: {{ m['content'] }}\n{% endif %}"
+    own = tokenizer({"default": each(PLAIN, LISTS), "alone": alone + "{% endfor %}"})
+    use_chat_template(own, None)
+    template = Template(own, answers=False)
+    with pytest.raises(ModelError, match="changes the question"):
+        template.check()
+    assert template.choose("alone") == alone + "{% endfor %}"
+    rendered = template.render([{"role": "user", "content": "What?"}], add_generation_prompt=True)
+    assert rendered == "Q: What?\n"

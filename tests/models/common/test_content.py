@@ -149,6 +149,13 @@ def test_of_a_models_folder_what_makes_the_model_counts(tmp_path):
     assert checkpoint_digest(str(folder)) == before
     (folder / "chat_template.jinja").write_text("another")
     assert checkpoint_digest(str(folder)) != before
+    inner = tiny.save(folder / "step2", "llama")
+    before = checkpoint_digest(str(folder), subfolder="step2")
+    tiny.save(inner, "llama", seed=2)
+    assert checkpoint_digest(str(folder), subfolder="step2") != before
+    before = checkpoint_digest(str(folder), data=True)
+    (folder / "train.jsonl").write_text("{}")
+    assert checkpoint_digest(str(folder), data=True) != before
 
 
 def test_a_hub_that_is_not_reached_gives_no_digest(monkeypatch):

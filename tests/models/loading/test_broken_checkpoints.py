@@ -187,6 +187,13 @@ def adapter_of_another_depth(layers):
     return spoil
 
 
+def prompt_tuning(folder):
+    tiny.save(folder / "base", "llama")
+    config = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=4)
+    peft.get_peft_model(tiny.build("llama"), config).save_pretrained(folder / "adapter")
+    return folder / "base", {"peft": str(folder / "adapter")}
+
+
 def other_tokenizer(folder):
     return tiny.save(folder, "llama", tiny.build("llama", vocab_size=300)), {}
 
@@ -249,6 +256,7 @@ BROKEN = {
     ),
     "an adapter of three layers on two": (adapter_of_another_depth(3), "has no place"),
     "an adapter of one layer on two": (adapter_of_another_depth(1), "lacks .*layers.1"),
+    "an adapter of virtual tokens": (prompt_tuning, "puts virtual tokens before the prompt"),
     "a head of three rows": (other_head(3, 32), r"names 1 labels, but its head .* has 3 rows"),
     "fewer embeddings than tokens": (other_tokenizer, "has embeddings for 300 tokens"),
     "pickled objects": (pickled({"score.weight": Code()}), "holds Python objects"),
