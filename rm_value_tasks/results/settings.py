@@ -47,12 +47,18 @@ def settings(run: Run) -> dict[str, str]:
         "prompts": _prompts(run.prompts),
         "score kind": run.score_kind,
         "chat template": run.hashes.get("chat_template", "")[:_DIGITS],
-        "system text": run.hashes.get("system_instruction", "none")[:_DIGITS],
+        "system text": _system_text(run),
         **{name: _short(run.config.get(key)) for name, key in _OF_CONFIG.items()},
         "few-shot": run.setup.get("num_fewshot"),
         "scores file": run.hashes.get("scores_file", "")[:_DIGITS],
     }
     return {name: str(value) for name, value in found.items() if value not in (None, "")}
+
+
+def _system_text(run: Run) -> str:
+    if run.config.get("system_text_left_out"):  # the chat template takes none
+        return "left out"
+    return run.hashes.get("system_instruction", "none")[:_DIGITS]
 
 
 def _prompts(prompts: Sequence[str]) -> str:

@@ -52,6 +52,13 @@ def test_every_difference_of_two_runs_is_named(loaded, change, said):
     assert differences(run, run) == []
 
 
+def test_a_system_text_that_was_left_out_is_none(loaded):
+    (run,) = loaded.runs
+    given = replace(run, hashes={"system_instruction": "ab" * 32})
+    left = replace(given, config={**run.config, "system_text_left_out": True})
+    assert differences(given, left) == ["system text (abababababab and left out)"]
+
+
 @pytest.mark.parametrize("key", CONFIG)
 def test_every_difference_of_two_configs_is_named(loaded, key):
     (run,) = loaded.runs
