@@ -46,6 +46,7 @@ class WeightFiles:
         self._where = where
         self.files: dict[str, str] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._known: dict[str, tuple[int, ...]] | None = None
         if not self._read_index() and not self._read_single(local=not download) and not download:
             self._read_headers()
         for file, prefix in _HEADS.items():
@@ -81,6 +82,8 @@ class WeightFiles:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of tensors, of those that are here or whose headers are known."""
+        if self._known is not None:
+            return self._known
         found = dict(self._shapes)
         for file in dict.fromkeys(self.files.values()):
             path = self._find(file, local_files_only=True)
@@ -89,6 +92,7 @@ class WeightFiles:
             prefix = _HEADS.get(file, "")
             with in_one_sentence(f"{file} of {self._name!r}"):
                 found.update({prefix + key: shape for key, shape in _shapes(path).items()})
+        self._known = found
         return found
 
     def memory(self, config: Mapping[str, Any], dtype: Any = None) -> str:
