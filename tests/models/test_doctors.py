@@ -43,8 +43,10 @@ def test_a_language_model(folder, kind):
 @pytest.mark.parametrize(
     ("kind", "arguments", "said"),
     [
-        ("hf", "chat_templat=x", "did you mean chat_template=?"),
-        ("hf", "chat_template=/none", "cannot be read"),
+        ("generative-judge", "chat_templat=x", "did you mean chat_template=?"),
+        ("generative-judge", "chat_template=/none", "cannot be read"),
+        ("hf", "chat_template=x", "--model hf takes no chat_template=; save the template"),
+        ("hf-shared-prefix", "template_date=2026-01-01", "takes no template_date="),
         ("implicit-reward", "beta=1", "reference= is missing"),
         ("implicit-reward", "reference=/none", "no model '/none'"),
         ("generative-judge", "ratings=high", "is not numbers separated by"),

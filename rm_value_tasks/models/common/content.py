@@ -173,8 +173,10 @@ def files_digest(path: Path, *, data: bool = False) -> str:
     else:
         files = sorted(file for file in path.rglob("*") if file.is_file())
         told = [file for file in files if not _hidden(file.relative_to(path))]
+    import pooch  # here, because it loads requests
+
     with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(_file_digest, told))
+        digests = list(pool.map(pooch.file_hash, told))
     names = [file.relative_to(path).as_posix() for file in told]
     return _digest(json.dumps(list(zip(names, digests, strict=True))).encode())
 
@@ -186,14 +188,6 @@ def _hidden(file: Path) -> bool:
 def _makes_model(file: Path) -> bool:
     kind = file.suffix in _SUFFIXES
     return kind and not file.name.startswith((".", *_OF_TRAINING))
-
-
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _digest(data: bytes) -> str:

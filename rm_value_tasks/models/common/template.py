@@ -99,7 +99,7 @@ class Template:
             ModelError: if the tokenizer has none of that name, or it loses what it is given.
         """
         named = getattr(self._tokenizer, "named_chat_templates", {}) or {"default": self.text}
-        if isinstance(name, str) and named.get(name) != self.text:
+        if isinstance(name, str):
             if name not in named:
                 raise ModelError(
                     f"the tokenizer of {self._name} has no chat template {name!r}; give "
