@@ -64,6 +64,15 @@ def test_a_number_without_a_dot_is_a_number(tmp_path):
     assert load(path).cells[0].training["learning_rate"] == 3e-5
 
 
+def test_keys_that_came_later_leave_older_cells_their_digests(tmp_path):
+    cell = read(tmp_path).cells[0]
+    assert not {"gguf_file", "chat_template"} & cell.config["base"].keys()
+    given = {"name": "Llama-3.2-3B", "pretrained": "org/Llama-3.2-3B", "gguf_file": "a.gguf"}
+    other = read(tmp_path, bases=[given]).cells[0]
+    assert other.config["base"]["gguf_file"] == "a.gguf"
+    assert other.digest != cell.digest
+
+
 def test_null_is_passed_on_where_it_means_something(tmp_path):
     cell = read(
         tmp_path,

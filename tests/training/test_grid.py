@@ -144,6 +144,21 @@ def test_a_finished_cell_whose_inputs_were_replaced_is_refused(base, tmp_path, r
         grid.status(cell, plan.output)
 
 
+def test_data_that_cannot_be_had_are_asked_for_once(base, tmp_path, monkeypatch):
+    asked = []
+
+    def refuse(data):
+        asked.append(data.name)
+        raise DataError("the hub is not reached")
+
+    monkeypatch.setattr(grid.pairs, "load", refuse)
+    plan = load(grids.config(tmp_path, base, quantities=[8, 16, 24]))
+    failed = grid.run(plan, lambda line: None)
+    assert asked == ["pairs"]
+    assert set(failed.values()) == {"the hub is not reached"}
+    assert len(failed) == 3
+
+
 def test_a_failing_cell_is_reported_and_the_rest_go_on(base, tmp_path):
     bases = [{"name": "gone", "pretrained": str(tmp_path / "none")}]
     config = grids.config(

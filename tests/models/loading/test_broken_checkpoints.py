@@ -92,6 +92,28 @@ def test_masks_that_old_checkpoints_carry(tmp_path):
     assert diagnose(str(folder), {}).refusals == []
 
 
+def test_causal_masks_that_are_called_bias(tmp_path):
+    """GPT-J's, which ``transformers`` reports as unexpected."""
+    tokenizer = tiny.chat_tokenizer("chatml")
+    torch.manual_seed(0)
+    config = transformers.GPTJConfig(
+        vocab_size=len(tokenizer), n_positions=256, n_embd=32, n_layer=2, n_head=4, rotary_dim=4,
+        num_labels=1, initializer_range=0.2, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    name = "transformer.h.0.attn"
+    mask = {f"{name}.bias": torch.ones(1, 1, 256, 256).tril()}
+    edit(tmp_path / "model.safetensors", lambda tensors: tensors.update(mask))
+    assert run(tmp_path) == pytest.approx(plain(model, "gpt2"), abs=1e-5)
+    assert diagnose(str(tmp_path), {}).refusals == []
+    layer = {f"{name}.bias": torch.ones(32)}  # a layer's own is no mask
+    edit(tmp_path / "model.safetensors", lambda tensors: tensors.update(layer))
+    with pytest.raises(RMValueTasksError, match=r"does not use .*attn\.bias"):
+        run(tmp_path)
+
+
 class Code:
     def __reduce__(self):
         return (os.mkdir, ("this-must-not-be-made",))
